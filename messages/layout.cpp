@@ -1,0 +1,94 @@
+#include "messages/layout.hpp"
+
+#include <algorithm>
+
+namespace baton {
+
+std::string_view to_string(cache_role role) noexcept {
+  switch (role) {
+  case cache_role::key:
+    return "key";
+  case cache_role::value:
+    return "value";
+  case cache_role::latent:
+    return "latent";
+  case cache_role::indexer_key:
+    return "indexer_key";
+  case cache_role::key_scale:
+    return "key_scale";
+  case cache_role::value_scale:
+    return "value_scale";
+  case cache_role::conv:
+    return "conv";
+  case cache_role::ssm:
+    return "ssm";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(element_type type) noexcept {
+  switch (type) {
+  case element_type::fp32:
+    return "fp32";
+  case element_type::bf16:
+    return "bf16";
+  case element_type::fp16:
+    return "fp16";
+  case element_type::fp8_e4m3:
+    return "fp8_e4m3";
+  case element_type::int8:
+    return "int8";
+  case element_type::byte:
+    return "byte";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(memory_kind kind) noexcept {
+  switch (kind) {
+  case memory_kind::host:
+    return "host";
+  case memory_kind::cuda:
+    return "cuda";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(instance_role role) noexcept {
+  switch (role) {
+  case instance_role::context:
+    return "context";
+  case instance_role::generation:
+    return "generation";
+  }
+  return "unknown";
+}
+
+std::uint32_t size_of(element_type type) noexcept {
+  switch (type) {
+  case element_type::fp32:
+    return 4;
+  case element_type::bf16:
+  case element_type::fp16:
+    return 2;
+  case element_type::fp8_e4m3:
+  case element_type::int8:
+  case element_type::byte:
+    return 1;
+  }
+  return 0;
+}
+
+token_range intersect(token_range a, token_range b) noexcept {
+  const token_range common{std::max(a.begin, b.begin), std::min(a.end, b.end)};
+  return common.empty() ? token_range{} : common;
+}
+
+std::optional<std::size_t> rank_layout::find_group(std::string_view name) const noexcept {
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    if (groups[i].name == name)
+      return i;
+  return std::nullopt;
+}
+
+} // namespace baton

@@ -1,0 +1,44 @@
+#pragma once
+
+// Internal to messages/: the parts that `validate` and the decoders share.
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "messages/error.hpp"
+#include "messages/layout.hpp"
+
+namespace baton {
+
+/// How much overlap detection may look at: contiguous pieces of memory, after all merging. A
+/// million take about a third of a second.
+inline constexpr std::size_t layout_work = 1u << 20;
+/// The same for all ranks of a decoded instance together.
+inline constexpr std::size_t instance_work = 1u << 24;
+
+/// `validate`, at the expense of a budget shared with others; lowers `work` by what it used, never
+/// by more than `layout_work`.
+[[nodiscard]] expected<> validate(const rank_layout& layout, std::size_t& work);
+
+/// Refuses buffers of which two rows share a byte, of whichever buffers, slots, heads or tokens.
+/// Exact. Every buffer must fit its pool.
+///
+/// @param work  pieces that may be looked at; lowered by those that were.
+/// @returns `invalid_argument`; also when the layout is too intricate to be decided with `work`.
+[[nodiscard]] expected<> check_overlaps(const rank_layout& layout, std::size_t& work);
+
+/// Refuses a name that is empty or too long; `field` is named in the text.
+[[nodiscard]] expected<> check_name(std::string_view field, std::string_view name);
+
+/// Returns how many tokens one slot of a group takes; 1 for state.
+[[nodiscard]] constexpr std::uint32_t tokens_per_slot(const group_layout& group) noexcept {
+  return group.tokens_per_block == 0 ? 1 : group.tokens_per_block;
+}
+
+/// Returns a number that is unique to a layer and a role, and sorts like them.
+[[nodiscard]] constexpr std::uint64_t layer_key(const buffer_layout& buffer) noexcept {
+  return std::uint64_t{buffer.layer} << 8 | static_cast<std::uint8_t>(buffer.role);
+}
+
+} // namespace baton

@@ -1,0 +1,13 @@
+#pragma once
+
+// Internal to messages/: layouts inside of other messages.
+
+#include "messages/layout.hpp"
+#include "messages/layout.pb.h"
+
+namespace baton {
+
+void write(const rank_layout& layout, wire::RankLayout& out);
+[[nodiscard]] rank_layout read(const wire::RankLayout& in);
+
+} // namespace baton

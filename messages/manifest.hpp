@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "messages/error.hpp"
+#include "messages/ids.hpp"
+#include "messages/wire.hpp"
+
+namespace baton {
+
+/// Limits that manifests and lane messages must keep, beyond `wire_limits::manifest_bytes`.
+namespace manifest_limits {
+inline constexpr std::size_t name_bytes = 100; ///< an abstract Unix socket's name has at most 107
+inline constexpr std::size_t token_bytes = 16;
+inline constexpr std::size_t address_bytes = 16u << 10;
+inline constexpr std::size_t least_chunk = 4u << 10;
+inline constexpr std::size_t most_chunk = 64u << 20;
+inline constexpr std::size_t lane_pull_bytes = 64u << 10;
+} // namespace manifest_limits
+
+/// How to reach the data plane of a rank.
+struct plane_manifest {
+  incarnation life;
+  std::string boot_id;     ///< of the host's kernel
+  std::string socket;      ///< name of the abstract Unix socket that exports descriptors
+  std::string token;       ///< proves that the socket is this rank's
+  std::uint32_t user = 0;  ///< effective user id
+  std::string ucx_version; ///< empty: no ucx lane
+  std::string ucx_address; ///< of its UCX worker
+  std::uint64_t chunk_bytes = manifest_limits::least_chunk; ///< largest chunk that it stages
+  std::vector<bool> shareable;                              ///< per pool: whether peers can map it
+
+  friend bool operator==(const plane_manifest&, const plane_manifest&) = default;
+};
+
+/// Reader to owner on the ucx lane: "send me these tokens, which you granted me".
+struct lane_pull {
+  incarnation reader;
+  std::uint64_t number = 0; ///< of this pull, random
+  lease right;
+  std::vector<group_range> ranges;
+  std::uint64_t bytes = 0;   ///< of the whole stream, as the reader planned it
+  std::uint32_t credits = 0; ///< chunks that may be sent at once
+  std::uint64_t link = 0;    ///< random; another one than before: the reader has connected anew
+
+  friend bool operator==(const lane_pull&, const lane_pull&) = default;
+};
+
+[[nodiscard]] std::string encode(const plane_manifest& manifest);
+
+/// Parses and checks against the limits. Never throws.
+///
+/// @returns `invalid_argument`; the text names the field.
+[[nodiscard]] expected<plane_manifest> decode_manifest(std::string_view bytes);
+
+[[nodiscard]] std::string encode(const lane_pull& call);
+[[nodiscard]] expected<lane_pull> decode_lane_pull(std::string_view bytes);
+
+} // namespace baton

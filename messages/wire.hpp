@@ -1,0 +1,206 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "messages/error.hpp"
+#include "messages/ids.hpp"
+#include "messages/layout.hpp"
+
+namespace baton {
+
+/// The version of the session protocol; unequal versions refuse each other at introduction.
+inline constexpr std::uint32_t protocol_version = 1;
+
+/// Limits that every decoded message must keep.
+namespace wire_limits {
+inline constexpr std::size_t message_bytes = 16u << 20;
+inline constexpr std::size_t blocks = 1u << 20; ///< per group and slice
+inline constexpr std::size_t slices = 1u << 16; ///< per request
+inline constexpr std::size_t tokens = 1u << 30; ///< per request
+inline constexpr std::size_t aux_bytes = 1u << 20;
+inline constexpr std::size_t text_bytes = 4096; ///< longer error texts are cut when encoded
+inline constexpr std::size_t manifest_bytes = 64u << 10;
+/// Longer times are cut to this when encoded, negative ones to 0.
+inline constexpr std::chrono::hours remaining{7 * 24};
+} // namespace wire_limits
+
+/// The right to read the blocks of one slice, until it is returned or revoked. Odd epochs only.
+struct lease {
+  incarnation owner;
+  std::uint32_t slot = 0;
+  std::uint64_t epoch = 0;
+
+  friend bool operator==(const lease&, const lease&) = default;
+};
+
+/// The tokens of one group that a receiver wants, or that a slice offers.
+struct group_range {
+  std::string group;
+  token_range tokens;
+
+  friend bool operator==(const group_range&, const group_range&) = default;
+};
+
+/// Where the tokens of one group lie: `blocks[i]` holds the tokens from `first_block_token + i *
+/// tokens_per_block` on.
+struct group_blocks {
+  std::string group;
+  std::uint32_t first_block_token = 0; ///< a multiple of the group's tokens_per_block
+  std::vector<std::uint32_t> blocks;   ///< slots of the owner's pools
+
+  friend bool operator==(const group_blocks&, const group_blocks&) = default;
+};
+
+/// What goes along with a request's cache: at most `wire_limits::aux_bytes` in all.
+struct aux_data {
+  std::vector<std::int32_t> first_tokens;
+  std::vector<std::int32_t> draft_tokens;
+  std::string opaque;
+
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return 4 * (first_tokens.size() + draft_tokens.size()) + opaque.size();
+  }
+  friend bool operator==(const aux_data&, const aux_data&) = default;
+};
+
+/// Receiver to source: "give me these tokens of this request". A newer one of the same receiver replaces the
+/// older. If the request is not known yet, it waits at the source for at most `remaining`.
+struct pull_request {
+  request_id request;
+  pull_id pull;
+  std::uint32_t receiver_rank = 0;
+  std::uint64_t layout_digest = 0;    ///< of the receiver's instance, as introduced
+  std::uint32_t receivers = 0;        ///< how many ranks pull this request from this source
+  std::vector<group_range> wants;     ///< per group that both hold; may be empty ranges
+  std::vector<std::uint32_t> have;    ///< slices validated in an earlier attempt; not to be sent again
+  bool wants_aux = false;             ///< whether this source is the one to send the aux data
+  std::chrono::milliseconds remaining{0};
+
+  friend bool operator==(const pull_request&, const pull_request&) = default;
+};
+
+/// Receiver to a source from which no rank of its instance pulls: "you are done with this request".
+struct nothing_to_pull {
+  request_id request;
+  pull_id pull;
+  std::uint32_t receiver_rank = 0;
+  std::chrono::milliseconds remaining{0};
+
+  friend bool operator==(const nothing_to_pull&, const nothing_to_pull&) = default;
+};
+
+/// Source to receiver: one slice is ready and may be read under `right`.
+struct slice_grant {
+  request_id request;
+  pull_id pull;
+  offer_id offer;
+  std::uint32_t slice = 0;
+  bool last = false;
+  std::vector<group_range> ranges;  ///< what is granted: the slice's tokens within the wanted ones
+  std::vector<group_blocks> blocks; ///< the source's blocks of `ranges`, same groups, same order
+  lease right;
+  std::optional<aux_data> aux; ///< only from the one source that carries it, with the last slice
+
+  friend bool operator==(const slice_grant&, const slice_grant&) = default;
+};
+
+/// Receiver to source: every wanted byte of the slice was read and validated.
+struct slice_done {
+  request_id request;
+  pull_id pull;
+  offer_id offer;
+  std::uint32_t slice = 0;
+
+  friend bool operator==(const slice_done&, const slice_done&) = default;
+};
+
+/// Receiver to source: the slice could not be read; the receiver may ask again.
+struct slice_failed {
+  request_id request;
+  pull_id pull;
+  offer_id offer;
+  std::uint32_t slice = 0;
+  error reason;
+
+  friend bool operator==(const slice_failed&, const slice_failed&) = default;
+};
+
+/// Either side: the request ends here. A receiver names its pull; a source names the pull it answers.
+/// A message whose pull is not the current one is dropped.
+struct cancel_notice {
+  request_id request;
+  pull_id pull;
+  error reason;
+
+  friend bool operator==(const cancel_notice&, const cancel_notice&) = default;
+};
+
+/// All messages between the sessions of two ranks.
+using wire_message =
+    std::variant<pull_request, nothing_to_pull, slice_grant, slice_done, slice_failed, cancel_notice>;
+
+/// Returns the request that a message speaks of.
+[[nodiscard]] request_id request_of(const wire_message& message) noexcept;
+
+/// Serializes as `baton.wire.Envelope`.
+[[nodiscard]] std::string encode(const wire_message& message);
+
+/// Parses and checks a message: limits, counts, ranges, enumerators, odd epochs. Never throws.
+///
+/// @returns `invalid_argument` with a text that names the field.
+[[nodiscard]] expected<wire_message> decode_message(std::string_view bytes);
+
+/// What the directory of an instance knows of one rank: how to reach it and what it holds.
+struct rank_info {
+  rank_layout layout;
+  std::string host; ///< of the rank's control endpoint
+  std::uint16_t port = 0;
+  std::string manifest; ///< how to reach its data plane; opaque here, at most `manifest_bytes`
+
+  friend bool operator==(const rank_info&, const rank_info&) = default;
+};
+
+/// All ranks of one instance, in rank order.
+struct instance_info {
+  std::vector<rank_info> ranks;
+
+  [[nodiscard]] std::vector<rank_layout> layouts() const;
+  friend bool operator==(const instance_info&, const instance_info&) = default;
+};
+
+/// The first words of a rank to another: who it is, and its whole instance.
+struct introduction {
+  std::uint32_t version = protocol_version;
+  std::string ucx_version;
+  std::uint32_t rank = 0;
+  instance_info instance;
+
+  [[nodiscard]] const rank_info& self() const { return instance.ranks.at(rank); }
+  friend bool operator==(const introduction&, const introduction&) = default;
+};
+
+[[nodiscard]] std::string encode(const rank_info& info);
+[[nodiscard]] expected<rank_info> decode_rank_info(std::string_view bytes);
+[[nodiscard]] std::string encode(const instance_info& info);
+[[nodiscard]] expected<instance_info> decode_instance_info(std::string_view bytes);
+[[nodiscard]] std::string encode(const introduction& intro);
+
+/// Parses, and validates every layout and the instance as a whole. The versions are left to the caller, who
+/// knows its own; a message of another protocol version is decoded as far as `version` and nothing else.
+[[nodiscard]] expected<introduction> decode_introduction(std::string_view bytes);
+
+/// What a router hands from the context side to the generation side.
+struct disaggregated_params {
+  std::string endpoint; ///< host:port of the context instance's directory
+  std::uint32_t dp_rank = 0;
+
+  friend bool operator==(const disaggregated_params&, const disaggregated_params&) = default;
+};
+
+} // namespace baton
