@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "messages/error.hpp"
+#include "messages/layout.hpp"
+
+namespace baton {
+
+/// The heads of one (layer, role) that one receiver reads from one source.
+struct head_part {
+  std::uint32_t source_group = 0; ///< index into the source's `rank_layout::groups`
+  std::uint32_t source_buffer = 0;
+  std::uint32_t destination_group = 0;
+  std::uint32_t destination_buffer = 0;
+  std::uint32_t first_head = 0; ///< global
+  std::uint32_t head_count = 0;
+
+  friend bool operator==(const head_part&, const head_part&) = default;
+};
+
+/// All that one receiver reads from one source. Never empty.
+struct rank_pair {
+  std::uint32_t source = 0;      ///< rank in the context instance
+  std::uint32_t destination = 0; ///< rank in the generation instance
+  std::vector<head_part> parts;  ///< in the destination's order of (group, layer, role), then head
+
+  friend bool operator==(const rank_pair&, const rank_pair&) = default;
+};
+
+/// Who reads what from whom: a pure function of the two instances' layouts, evaluated alike on both
+/// sides. Every (layer, role, head) of every receiver appears in exactly one of its pairs. Where
+/// several sources hold the same data, the layers are spread over them.
+struct pair_table {
+  std::vector<rank_pair> pairs; ///< sorted by (destination, source)
+  /// For each context rank of the dp group from which nobody pulls: the generation rank that tells
+  /// it so.
+  struct idle_source {
+    std::uint32_t source = 0;
+    std::uint32_t teller = 0;
+    friend bool operator==(const idle_source&, const idle_source&) = default;
+  };
+  std::vector<idle_source> idle;
+
+  /// Returns the pair of two ranks, or nullptr.
+  [[nodiscard]] const rank_pair* find(std::uint32_t source,
+                                      std::uint32_t destination) const noexcept;
+  /// Returns the sources of one receiver, ascending. The first of them carries the aux data.
+  [[nodiscard]] std::vector<std::uint32_t> sources_of(std::uint32_t destination) const;
+  /// Returns the receivers of one source, ascending.
+  [[nodiscard]] std::vector<std::uint32_t> receivers_of(std::uint32_t source) const;
+};
+
+/// Computes the table for one request's dp groups (0 without attention data parallelism).
+/// Both instances must be complete, in rank order, and `compatible_instances`.
+///
+/// @returns `invalid_argument` for a dp rank out of range, `incompatible_layout` when no source
+/// holds a
+///          head that a receiver needs.
+[[nodiscard]] expected<pair_table> make_pairs(std::span<const rank_layout> context,
+                                              std::uint32_t context_dp,
+                                              std::span<const rank_layout> generation,
+                                              std::uint32_t generation_dp);
+
+} // namespace baton
