@@ -1,0 +1,224 @@
+#include "actors/receive_protocol.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton {
+namespace {
+
+std::optional<token_range> find_range(const std::vector<group_range>& ranges,
+                                      const std::string& group) {
+  for (const auto& range : ranges)
+    if (range.group == group)
+      return range.tokens;
+  return std::nullopt;
+}
+
+} // namespace
+
+receive_protocol::receive_protocol(receive_spec spec, receive_backend& backend)
+    : spec_{std::move(spec)}, backend_{backend} {
+}
+
+void receive_protocol::start(time_point now) {
+  state_ = session_state::ready;
+  pass_once(probe_point::introduced);
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(spec_.deadline - now);
+  const auto remaining = std::max(left, std::chrono::milliseconds{0});
+  for (const auto& source : spec_.route.sources)
+    ask(source, remaining);
+  for (const auto& idle : spec_.route.idle)
+    backend_.send(idle.peer,
+                  nothing_to_pull{spec_.request.request, spec_.pull, spec_.rank, remaining});
+  pass_once(probe_point::requested);
+  finish_if_complete();
+}
+
+void receive_protocol::ask(const source_route& source, std::chrono::milliseconds remaining) {
+  pull_request message;
+  message.request = spec_.request.request;
+  message.pull = spec_.pull;
+  message.receiver_rank = spec_.rank;
+  message.layout_digest = spec_.route.layout_digest;
+  message.receivers = source.receivers;
+  message.wants = wants_of(source);
+  for (const auto& [slice, ranges] : spec_.progress[source.rank].slices)
+    message.have.push_back(slice);
+  message.wants_aux = source.carries_aux;
+  message.remaining = remaining;
+  backend_.send(source.peer, std::move(message));
+}
+
+void receive_protocol::handle(const session_input& input) {
+  if (state_ >= session_state::fully_transferred) {
+    ++dropped_;
+    return;
+  }
+  if (const auto* loss = std::get_if<link_loss>(&input)) {
+    if (const auto* source = source_of(loss->peer))
+      lost(*source, loss->gone);
+  } else if (const auto* message = std::get_if<peer_message>(&input)) {
+    const auto* source = source_of(message->peer);
+    const auto* granted = std::get_if<slice_grant>(&message->message);
+    if (source && granted && granted->pull == spec_.pull)
+      grant(*source, *granted);
+    else
+      ++dropped_;
+  }
+}
+
+void receive_protocol::grant(const source_route& source, const slice_grant& grant) {
+  const auto& progress = spec_.progress[source.rank];
+  if (progress.slices.contains(grant.slice)) {
+    backend_.send(source.peer, slice_done{grant.request, grant.pull, grant.offer, grant.slice});
+    return;
+  }
+  const std::pair id{source.rank, grant.slice};
+  if (pulling_.contains(id)) {
+    ++dropped_;
+    return;
+  }
+  if (auto ok = check(source, grant); !ok) {
+    end(attempt_failure{ok.error(), false});
+    return;
+  }
+  if (state_ == session_state::ready)
+    backend_.report(first_grant{});
+  state_ = session_state::transferring;
+  pass_once(probe_point::granted);
+  pulling_.emplace(id, grant);
+  backend_.pull(source.rank, grant.slice,
+                pull_job{source.peer, grant.right, grant.ranges, grant.blocks, spec_.request.blocks});
+  pass_once(probe_point::pulling);
+}
+
+void receive_protocol::pulled(std::uint32_t source, std::uint32_t slice,
+                              expected<pull_stats> result) {
+  auto node = pulling_.extract({source, slice});
+  if (node.empty() || state_ >= session_state::fully_transferred)
+    return;
+  auto& grant = node.mapped();
+  const auto route = std::find_if(spec_.route.sources.begin(), spec_.route.sources.end(),
+                                  [&](const auto& r) { return r.rank == source; });
+  if (!result) {
+    backend_.send(route->peer,
+                  slice_failed{grant.request, grant.pull, grant.offer, slice, result.error()});
+    end(attempt_failure{result.error(), retryable(result.error().code)});
+    return;
+  }
+  auto& progress = spec_.progress[source];
+  progress.slices[slice] = grant.ranges;
+  if (grant.last)
+    progress.last = slice;
+  backend_.report(slice_validated{source, slice, grant.last, grant.ranges, std::move(grant.aux),
+                                  std::move(*result)});
+  pass_once(probe_point::done);
+  backend_.send(route->peer, slice_done{grant.request, grant.pull, grant.offer, slice});
+  finish_if_complete();
+}
+
+void receive_protocol::lost(const source_route& source, bool gone) {
+  const auto& progress = spec_.progress[source.rank];
+  if (progress.complete())
+    return;
+  std::set<std::uint32_t> in_hand;
+  std::optional<std::uint32_t> last = progress.last;
+  for (const auto& [slice, ranges] : progress.slices)
+    in_hand.insert(slice);
+  for (const auto& [id, grant] : pulling_)
+    if (id.first == source.rank) {
+      in_hand.insert(id.second);
+      if (grant.last)
+        last = id.second;
+    }
+  // With every grant in hand the pulls go on: the memory outlives its owner, and validation decides.
+  if (last && in_hand.size() == *last + 1)
+    return;
+  end(attempt_failure{error{errc::peer_lost,
+                            fmt::format("context rank {} was lost before it granted all slices of "
+                                        "request {}; send the request to another instance",
+                                        source.rank, spec_.request.request)},
+                      !gone});
+}
+
+expected<> receive_protocol::check(const source_route& source, const slice_grant& grant) const {
+  for (const auto& range : grant.ranges) {
+    const auto wanted = find_range(spec_.wants, range.group);
+    const bool known = std::find(source.groups.begin(), source.groups.end(), range.group) !=
+                       source.groups.end();
+    if (!wanted || !known || (!range.tokens.empty() && (range.tokens.begin < wanted->begin ||
+                                                        range.tokens.end > wanted->end)))
+      return fail(errc::invalid_argument,
+                  "context rank {} granted tokens [{}, {}) of group '{}' of request {}, which were "
+                  "not asked for",
+                  source.rank, range.tokens.begin, range.tokens.end, range.group, grant.request);
+  }
+  if (grant.right.owner != source.peer)
+    return fail(errc::invalid_argument, "context rank {} granted a lease of another process",
+                source.rank);
+  return {};
+}
+
+expected<> receive_protocol::check_cover(const source_route& source) const {
+  const auto& progress = spec_.progress.at(source.rank);
+  for (const auto& want : wants_of(source)) {
+    std::vector<token_range> pieces;
+    for (const auto& [slice, ranges] : progress.slices)
+      if (const auto piece = find_range(ranges, want.group); piece && !piece->empty())
+        pieces.push_back(*piece);
+    std::sort(pieces.begin(), pieces.end(),
+              [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    auto covered = want.tokens.begin;
+    for (const auto& piece : pieces)
+      if (piece.begin <= covered)
+        covered = std::max(covered, piece.end);
+    if (covered < want.tokens.end)
+      return fail(errc::invalid_argument,
+                  "context rank {} marked its last slice of request {}, but offered the tokens of "
+                  "group '{}' only up to {} of {}; offer all tokens of the request",
+                  source.rank, spec_.request.request, want.group, covered, want.tokens.end);
+  }
+  return {};
+}
+
+void receive_protocol::finish_if_complete() {
+  if (state_ >= session_state::fully_transferred)
+    return;
+  for (const auto& source : spec_.route.sources)
+    if (!spec_.progress[source.rank].complete())
+      return;
+  state_ = session_state::kv_transferred;
+  for (const auto& source : spec_.route.sources)
+    if (auto ok = check_cover(source); !ok) {
+      end(attempt_failure{ok.error(), false});
+      return;
+    }
+  end(std::nullopt);
+}
+
+void receive_protocol::end(std::optional<attempt_failure> failure) {
+  state_ = failure ? session_state::error : session_state::fully_transferred;
+  backend_.report(session_end{std::move(failure)});
+}
+
+void receive_protocol::pass_once(probe_point point) {
+  if (passed_.insert(point).second)
+    backend_.passed(point);
+}
+
+const source_route* receive_protocol::source_of(incarnation peer) const noexcept {
+  for (const auto& source : spec_.route.sources)
+    if (source.peer == peer)
+      return &source;
+  return nullptr;
+}
+
+std::vector<group_range> receive_protocol::wants_of(const source_route& source) const {
+  std::vector<group_range> wants;
+  for (const auto& want : spec_.wants)
+    if (std::find(source.groups.begin(), source.groups.end(), want.group) != source.groups.end())
+      wants.push_back(want);
+  return wants;
+}
+
+} // namespace baton

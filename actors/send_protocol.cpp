@@ -1,0 +1,213 @@
+#include "actors/send_protocol.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton {
+namespace {
+
+const group_blocks* find_blocks(const std::vector<group_blocks>& blocks, const std::string& group) {
+  for (const auto& table : blocks)
+    if (table.group == group)
+      return &table;
+  return nullptr;
+}
+
+} // namespace
+
+send_protocol::send_protocol(send_spec spec, send_backend& backend)
+    : spec_{std::move(spec)}, backend_{backend} {
+}
+
+void send_protocol::start() {
+  state_ = session_state::ready;
+  const auto calls = std::move(spec_.calls);
+  for (const auto& [rank, call] : calls)
+    if (state_ < session_state::fully_transferred)
+      called(call);
+}
+
+void send_protocol::handle(const session_input& input) {
+  if (state_ >= session_state::fully_transferred) {
+    ++dropped_;
+    return;
+  }
+  if (const auto* slice = std::get_if<send_slice>(&input)) {
+    spec_.slices.push_back(*slice);
+    for (auto& [rank, to] : receivers_)
+      if (state_ < session_state::fully_transferred)
+        grant_all(to);
+    finish_if_complete();
+  } else if (const auto* loss = std::get_if<link_loss>(&input)) {
+    lost(*loss);
+  } else {
+    const auto& message = std::get<peer_message>(input);
+    handle(message.peer, message.message);
+  }
+}
+
+void send_protocol::handle(incarnation peer, const wire_message& message) {
+  if (const auto* call = std::get_if<pull_request>(&message))
+    called({peer, *call});
+  else if (const auto* nothing = std::get_if<nothing_to_pull>(&message))
+    called({peer, *nothing});
+  else if (const auto* done = std::get_if<slice_done>(&message))
+    acknowledged(peer, *done);
+  else if (const auto* failure = std::get_if<slice_failed>(&message))
+    failed(peer, *failure);
+  else
+    ++dropped_;
+}
+
+void send_protocol::called(const receiver_call& call) {
+  pass_once(probe_point::introduced);
+  pass_once(probe_point::requested);
+  if (std::holds_alternative<nothing_to_pull>(call.message)) {
+    expected_ = 0;
+    finish_if_complete();
+    return;
+  }
+  const auto& request = std::get<pull_request>(call.message);
+  expected_ = request.receivers;
+  auto& to = receivers_[request.receiver_rank];
+  if (to.call.pull == request.pull && to.peer == call.peer) {
+    ++dropped_;
+    return;
+  }
+  revoke_all(to);
+  to.peer = call.peer;
+  to.call = request;
+  to.done = spec_.receipts[request.receiver_rank];
+  to.done.insert(request.have.begin(), request.have.end());
+  grant_all(to);
+  finish_if_complete();
+}
+
+void send_protocol::grant_all(receiver& to) {
+  for (std::uint32_t slice = 0; slice < spec_.slices.size(); ++slice)
+    if (!to.done.contains(slice) && !to.granted.contains(slice) && !grant(to, slice))
+      return;
+}
+
+bool send_protocol::grant(receiver& to, std::uint32_t index) {
+  const auto& slice = spec_.slices[index];
+  slice_grant message;
+  message.request = spec_.request;
+  message.pull = to.call.pull;
+  message.offer = spec_.offer;
+  message.slice = index;
+  message.last = slice.last;
+  for (const auto& want : to.call.wants) {
+    const auto* table = find_blocks(slice.blocks, want.group);
+    if (!table)
+      continue;
+    auto tokens = intersect(want.tokens, slice.tokens);
+    tokens.begin = std::max(tokens.begin, table->first_block_token);
+    if (tokens.empty())
+      continue;
+    message.ranges.push_back({want.group, tokens});
+    message.blocks.push_back(*table);
+  }
+  if (slice.last && to.call.wants_aux)
+    message.aux = slice.aux;
+  auto right = backend_.grant({to.peer, message.ranges, message.blocks});
+  if (!right) {
+    end(attempt_failure{right.error(), false});
+    return false;
+  }
+  message.right = *right;
+  to.granted.emplace(index, *right);
+  if (state_ == session_state::ready)
+    backend_.report(first_grant{});
+  state_ = session_state::transferring;
+  pass_once(probe_point::granted);
+  backend_.send(to.peer, std::move(message));
+  pass_once(probe_point::pulling);
+  return true;
+}
+
+void send_protocol::acknowledged(incarnation peer, const slice_done& message) {
+  auto* from = find(peer, message.pull);
+  if (!from || message.offer != spec_.offer || message.slice >= spec_.slices.size() ||
+      !from->granted.contains(message.slice)) {
+    ++dropped_;
+    return;
+  }
+  backend_.revoke(from->granted.at(message.slice));
+  from->granted.erase(message.slice);
+  from->done.insert(message.slice);
+  backend_.report(slice_receipt{from->call.receiver_rank, message.slice});
+  pass_once(probe_point::done);
+  finish_if_complete();
+}
+
+void send_protocol::failed(incarnation peer, const slice_failed& message) {
+  auto* from = find(peer, message.pull);
+  if (!from || !from->granted.contains(message.slice)) {
+    ++dropped_;
+    return;
+  }
+  backend_.revoke(from->granted.at(message.slice));
+  from->granted.erase(message.slice);
+}
+
+void send_protocol::lost(const link_loss& loss) {
+  for (auto& [rank, from] : receivers_) {
+    if (from.peer != loss.peer || complete(from))
+      continue;
+    revoke_all(from);
+    if (loss.gone) {
+      end(attempt_failure{error{errc::peer_lost,
+                                fmt::format("generation rank {} was lost before it had all of "
+                                            "request {}; offer the request to another instance",
+                                            rank, spec_.request)},
+                          false});
+      return;
+    }
+  }
+}
+
+void send_protocol::revoke_all(receiver& from) {
+  for (const auto& [slice, right] : from.granted)
+    backend_.revoke(right);
+  from.granted.clear();
+}
+
+void send_protocol::finish_if_complete() {
+  if (state_ >= session_state::fully_transferred || !expected_ || !offered_last() ||
+      receivers_.size() < *expected_)
+    return;
+  for (const auto& [rank, of] : receivers_)
+    if (!complete(of))
+      return;
+  end(std::nullopt);
+}
+
+void send_protocol::end(std::optional<attempt_failure> failure) {
+  state_ = failure ? session_state::error : session_state::fully_transferred;
+  for (auto& [rank, of] : receivers_)
+    revoke_all(of);
+  backend_.report(session_end{std::move(failure)});
+}
+
+void send_protocol::pass_once(probe_point point) {
+  if (passed_.insert(point).second)
+    backend_.passed(point);
+}
+
+send_protocol::receiver* send_protocol::find(incarnation peer, pull_id pull) noexcept {
+  for (auto& [rank, of] : receivers_)
+    if (of.peer == peer && of.call.pull == pull)
+      return &of;
+  return nullptr;
+}
+
+bool send_protocol::complete(const receiver& of) const noexcept {
+  return offered_last() && of.done.size() >= spec_.slices.size();
+}
+
+bool send_protocol::offered_last() const noexcept {
+  return !spec_.slices.empty() && spec_.slices.back().last;
+}
+
+} // namespace baton

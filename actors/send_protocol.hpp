@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "actors/session.hpp"
+
+namespace baton {
+
+/// What a send session needs from the world around it. Calls must not re-enter the protocol.
+class send_backend {
+public:
+  virtual ~send_backend() = default;
+
+  virtual void send(incarnation peer, wire_message message) = 0;
+  [[nodiscard]] virtual expected<lease> grant(grant_spec spec) = 0;
+  virtual void revoke(const lease& right) = 0;
+  virtual void report(session_report report) = 0;
+  virtual void passed(probe_point point) = 0;
+};
+
+/// One attempt to give one request away: grants every slice to every receiver that asked for it, takes the
+/// lease back when the receiver is done with the slice.
+///
+///     slices arrive from the engine --+
+///                                     +-> grant (slice, receiver) -> receipt -> revoke
+///     calls arrive from receivers ----+   ... until every expected receiver has every slice -> end
+///
+/// How many receivers there are is said by the first call (each says it, and the supervisor has
+/// checked it). A receiver's newer call replaces its older one and its leases. It ends itself
+/// with exactly one `session_end`; after that it ignores everything. Not thread-safe.
+class send_protocol {
+public:
+  send_protocol(send_spec spec, send_backend& backend);
+
+  void start();
+  void handle(const session_input& input);
+
+  [[nodiscard]] session_state state() const noexcept { return state_; }
+  [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
+
+private:
+  struct receiver {
+    incarnation peer;
+    pull_request call;
+    std::map<std::uint32_t, lease> granted; ///< by slice
+    std::set<std::uint32_t> done;
+  };
+
+  void handle(incarnation peer, const wire_message& message);
+  void called(const receiver_call& call);
+  void grant_all(receiver& to);
+  [[nodiscard]] bool grant(receiver& to, std::uint32_t slice);
+  void acknowledged(incarnation peer, const slice_done& message);
+  void failed(incarnation peer, const slice_failed& message);
+  void lost(const link_loss& loss);
+  void revoke_all(receiver& from);
+  void finish_if_complete();
+  void end(std::optional<attempt_failure> failure);
+  void pass_once(probe_point point);
+
+  [[nodiscard]] receiver* find(incarnation peer, pull_id pull) noexcept;
+  [[nodiscard]] bool complete(const receiver& of) const noexcept;
+  [[nodiscard]] bool offered_last() const noexcept;
+
+  send_spec spec_;
+  send_backend& backend_;
+  session_state state_ = session_state::init;
+  std::optional<std::uint32_t> expected_; ///< receivers
+  std::map<std::uint32_t, receiver> receivers_; ///< by rank
+  std::set<probe_point> passed_;
+  std::uint64_t dropped_ = 0;
+};
+
+} // namespace baton

@@ -1,0 +1,288 @@
+#include <cstdlib>
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/support/simulation.hpp"
+
+using namespace baton;
+using namespace baton::test;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr milliseconds deadline{200};
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string all;
+  for (const auto& line : lines)
+    all += line + "\n";
+  return all;
+}
+
+void require_clean(simulation& world, milliseconds longest = milliseconds{3'000}) {
+  const auto complaints = world.settle(longest);
+  BOOST_TEST(complaints.empty(), joined(complaints));
+}
+
+request_state state_on(simulated_rank& rank, request_id id) {
+  const auto found = rank.outcomes().find(id);
+  BOOST_REQUIRE(found != rank.outcomes().end());
+  return found->second.state;
+}
+
+errc failure_on(simulated_rank& rank, request_id id) {
+  const auto& outcome = rank.outcomes().at(id);
+  BOOST_REQUIRE(outcome.failure.has_value());
+  return outcome.failure->code;
+}
+
+constexpr request_id first{1};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(protocol)
+
+BOOST_AUTO_TEST_CASE(a_request_in_three_slices_completes_on_every_rank) {
+  simulation world{1, {2, 1, 2}, {}};
+  world.hand_over(first, {{0, 3}, {3, 5}, {5, 9}}, 0, deadline);
+  require_clean(world);
+  for (std::size_t rank = 0; rank < 3; ++rank)
+    BOOST_TEST((state_on(world.context(rank), first) == request_state::context_complete));
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    BOOST_TEST((state_on(world.generation(rank), first) == request_state::generation_trans_complete));
+    BOOST_TEST(world.generation(rank).outcomes().at(first).attempts == 1u);
+    BOOST_TEST(world.generation(rank).outcomes().at(first).sources.size() == 2u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_fully_cached_request_completes_without_a_byte) {
+  simulation world{2, {1, 0, 1}, {}};
+  world.hand_over(first, {{0, 4}}, 4, deadline);
+  require_clean(world);
+  BOOST_TEST((state_on(world.generation(0), first) == request_state::generation_trans_complete));
+  BOOST_TEST(world.generation(0).outcomes().at(first).bytes == 0u);
+  BOOST_TEST((state_on(world.context(0), first) == request_state::context_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_question_before_the_offer_waits_for_it) {
+  simulation world{3, {2, 0, 1}, {}};
+  world.generation(0).receive(first, 4, 0, deadline);
+  world.clock().run(world.clock().now() + milliseconds{50});
+  BOOST_TEST(world.context(0).logic().early() == 1u);
+  world.context(0).offer(first, {{0, 4}}, deadline);
+  world.context(1).offer(first, {{0, 4}}, deadline);
+  require_clean(world);
+  BOOST_TEST((state_on(world.generation(0), first) == request_state::generation_trans_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_request_that_nobody_offers_ends_at_the_deadline) {
+  simulation world{4, {2, 0, 1}, {}};
+  world.generation(0).receive(first, 4, 0, deadline);
+  require_clean(world);
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::timed_out));
+}
+
+BOOST_AUTO_TEST_CASE(an_offer_that_nobody_asks_for_ends_at_the_deadline_and_later_questions_learn_it) {
+  simulation world{5, {1, 0, 1}, {}};
+  world.context(0).offer(first, {{0, 4}}, milliseconds{40});
+  world.clock().run(world.clock().now() + milliseconds{100});
+  BOOST_TEST((failure_on(world.context(0), first) == errc::timed_out));
+  const auto asked = world.clock().now();
+  world.generation(0).receive(first, 4, 0, milliseconds{60'000});
+  require_clean(world);
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::timed_out));
+  BOOST_TEST((world.generation(0).outcomes().at(first).total < milliseconds{100}));
+  BOOST_TEST((world.clock().now() - asked < milliseconds{1'000}));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_by_one_receiver_ends_the_request_everywhere) {
+  simulation world{6, {2, 0, 2}, {}};
+  world.hand_over(first, {{0, 2}, {2, 40}}, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{8});
+  world.generation(1).cancel(first);
+  require_clean(world);
+  BOOST_TEST((failure_on(world.generation(1), first) == errc::cancelled));
+  BOOST_TEST((failure_on(world.context(0), first) == errc::cancelled));
+  BOOST_TEST((failure_on(world.context(1), first) == errc::cancelled));
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::cancelled));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_by_the_context_side_ends_the_request_everywhere) {
+  simulation world{7, {1, 0, 2}, {}};
+  world.hand_over(first, {{0, 40}}, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{8});
+  world.context(0).cancel(first);
+  require_clean(world);
+  for (std::size_t rank = 0; rank < 2; ++rank)
+    BOOST_TEST((failure_on(world.generation(rank), first) == errc::cancelled));
+}
+
+BOOST_AUTO_TEST_CASE(both_sides_may_cancel_at_once) {
+  simulation world{8, {2, 0, 2}, {}};
+  world.hand_over(first, {{0, 40}}, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{8});
+  world.context(0).cancel(first);
+  world.generation(0).cancel(first);
+  world.context(1).cancel(first);
+  require_clean(world);
+  BOOST_TEST((failure_on(world.context(0), first) == errc::cancelled));
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::cancelled));
+}
+
+BOOST_AUTO_TEST_CASE(a_stale_cancel_does_not_hit_a_later_use_of_the_id) {
+  simulation world{9, {1, 0, 1}, {}};
+  world.context(0).offer(first, {{0, 2}}, deadline);
+  world.context(0).logic().received(world.clock().now(), world.generation(0).life(),
+                                    cancel_notice{first, pull_id{77}, {errc::cancelled, "stale"}});
+  world.generation(0).receive(first, 2, 0, deadline);
+  require_clean(world);
+  BOOST_TEST((state_on(world.context(0), first) == request_state::context_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_live_id_is_refused_and_the_live_request_goes_on) {
+  simulation world{10, {1, 0, 1}, {}};
+  world.hand_over(first, {{0, 6}}, 0, deadline);
+  world.clock().run(world.clock().now() + milliseconds{4});
+  receive_request again{first, {"context", 0}, 6, 0, {{"full", 0, {1, 2, 3, 4, 5, 6}}}, deadline};
+  const auto refused = world.generation(0).logic().receive(world.clock().now(), again, 1);
+  BOOST_REQUIRE(!refused);
+  BOOST_TEST((refused.error().code == errc::duplicate_request));
+  require_clean(world);
+  BOOST_TEST((state_on(world.generation(0), first) == request_state::generation_trans_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_source_that_dies_before_its_grant_fails_the_request_at_once) {
+  simulation world{11, {2, 0, 1}, {}};
+  world.generation(0).receive(first, 4, 0, milliseconds{60'000});
+  world.context(0).offer(first, {{0, 4}}, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{20});
+  world.kill(world.context(1));
+  require_clean(world);
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::peer_lost));
+  // The surviving source was read to the end before: the two sides may end differently.
+  BOOST_TEST((state_on(world.context(0), first) == request_state::context_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_source_that_dies_while_its_memory_is_read_still_delivers) {
+  simulation world{12, {1, 0, 1}, {}};
+  world.hand_over(first, {{0, 60}}, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{20});
+  BOOST_REQUIRE(world.generation(0).plane().jobs() == 1u);
+  world.kill(world.context(0));
+  require_clean(world);
+  BOOST_TEST((state_on(world.generation(0), first) == request_state::generation_trans_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_that_dies_frees_the_senders) {
+  simulation world{13, {2, 0, 2}, {}};
+  world.hand_over(first, {{0, 60}}, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{20});
+  world.kill(world.generation(1));
+  require_clean(world);
+  BOOST_TEST((failure_on(world.context(0), first) == errc::peer_lost));
+  BOOST_TEST((failure_on(world.context(1), first) == errc::peer_lost));
+}
+
+BOOST_AUTO_TEST_CASE(a_broken_link_is_tried_again_and_only_what_is_missing_is_asked_for) {
+  simulation world{14, {1, 0, 1}, {}};
+  world.generation(0).receive(first, 6, 0, milliseconds{60'000});
+  world.context(0).offer(first, {{0, 2}, {2, 4}, {4, 6}}, milliseconds{60'000}, milliseconds{40});
+  world.clock().run(world.clock().now() + milliseconds{60});
+  world.break_link(world.context(0), world.generation(0));
+  require_clean(world);
+  const auto& outcome = world.generation(0).outcomes().at(first);
+  BOOST_TEST(outcome.completed());
+  BOOST_TEST(outcome.attempts == 2u);
+  BOOST_TEST(outcome.bytes == 6u);
+}
+
+BOOST_AUTO_TEST_CASE(crashing_sessions_use_up_their_restart_budget) {
+  chaos faults;
+  faults.crash = 1;
+  simulation world{15, {1, 0, 1}, faults};
+  world.hand_over(first, {{0, 4}}, 0, milliseconds{60'000});
+  require_clean(world, milliseconds{70'000});
+  const auto& outcome = world.generation(0).outcomes().at(first);
+  BOOST_TEST((outcome.state == request_state::trans_error));
+  BOOST_TEST(outcome.attempts <= 4u);
+}
+
+BOOST_AUTO_TEST_CASE(shutdown_ends_what_waits) {
+  simulation world{16, {1, 0, 1}, {}};
+  world.generation(0).receive(first, 4, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{20});
+  world.generation(0).logic().refuse_new();
+  world.generation(0).logic().cancel_all(world.clock().now());
+  require_clean(world);
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::shutting_down));
+}
+
+/// Everything goes wrong at once, many times over. BATON_SEED runs one seed, BATON_SEEDS that many.
+BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_left) {
+  const auto* one = std::getenv("BATON_SEED");
+  const auto* many = std::getenv("BATON_SEEDS");
+  const std::uint64_t start = one ? std::strtoull(one, nullptr, 10) : 1;
+  const std::uint64_t count = one ? 1 : many ? std::strtoull(many, nullptr, 10) : 10'000;
+  std::size_t completed = 0;
+  std::size_t failed = 0;
+  for (auto seed = start; seed < start + count; ++seed) {
+    fake_world dice{seed * 7919};
+    chaos faults;
+    const auto some = [&](double most) { return dice.chance(0.5) ? most * dice.chance(0.5) : 0; };
+    faults.loss = some(0.05);
+    faults.repeat = some(0.1);
+    faults.crash = some(0.03);
+    faults.route_failure = some(0.2);
+    faults.lane.pull_failure = some(0.02);
+    faults.lane.grant_failure = some(0.02);
+    const simulation::shape size{static_cast<std::uint32_t>(dice.pick(1, 3)),
+                                 static_cast<std::uint32_t>(dice.pick(0, 1)),
+                                 static_cast<std::uint32_t>(dice.pick(1, 3))};
+    simulation world{seed, size, faults};
+    const auto requests = dice.pick(1, 4);
+    for (std::uint64_t id = 1; id <= requests; ++id) {
+      std::vector<token_range> slices;
+      std::uint32_t at = 0;
+      for (auto n = dice.pick(1, 3); n > 0; --n) {
+        const auto end = at + static_cast<std::uint32_t>(dice.pick(1, 4));
+        slices.push_back({at, end});
+        at = end;
+      }
+      const auto cached = static_cast<std::uint32_t>(dice.chance(0.3) ? dice.pick(0, at) : 0);
+      world.hand_over(request_id{id}, slices, cached, milliseconds{dice.pick(5, 150)});
+    }
+    const auto pick_rank = [&]() -> simulated_rank& {
+      return dice.chance(0.5) ? world.context(dice.pick(0, size.context - 1))
+                              : world.generation(dice.pick(0, size.generation - 1));
+    };
+    for (auto n = dice.pick(0, 3); n > 0; --n) {
+      auto& rank = pick_rank();
+      const auto what = dice.pick(0, 9);
+      const request_id id{dice.pick(1, requests)};
+      world.clock().after(dice.delay(std::chrono::microseconds{30'000}), [&, what, id] {
+        if (what == 0)
+          world.kill(rank);
+        else if (what < 4)
+          rank.cancel(id);
+        else if (what < 9)
+          world.break_link(rank, rank.number() % 2 ? world.context(0) : world.generation(0));
+        else if (!rank.dead())
+          rank.logic().cancel_all(world.clock().now());
+      });
+    }
+    const auto complaints = world.settle(milliseconds{5'000});
+    BOOST_REQUIRE_MESSAGE(complaints.empty(), "BATON_SEED=" << seed << "\n" << joined(complaints));
+    for (std::size_t rank = 0; rank < size.generation; ++rank)
+      for (const auto& [id, outcome] : world.generation(rank).outcomes())
+        ++(outcome.completed() ? completed : failed);
+  }
+  BOOST_TEST_MESSAGE(count << " seeds from " << start << ": " << completed << " receives completed, "
+                           << failed << " failed");
+  // A simulation in which nothing works, or nothing fails, would prove nothing.
+  if (!one) {
+    BOOST_TEST(completed > count / 2);
+    BOOST_TEST(failed > count / 10);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

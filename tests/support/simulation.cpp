@@ -1,0 +1,385 @@
+#include "tests/support/simulation.hpp"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace baton::test {
+namespace {
+
+constexpr std::uint64_t reused = ~std::uint64_t{0};
+constexpr std::uint32_t slots = 4096;
+
+rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life) {
+  rank_layout layout;
+  layout.instance = role == instance_role::context ? "c" : "g";
+  layout.life = life;
+  layout.role = role;
+  layout.rank = rank;
+  layout.tp_size = 8;
+  layout.model = "simulated";
+  layout.pools.push_back({memory_kind::host, 0, {}, 2, slots});
+  layout.groups.push_back({"full", 1, 0, {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1,
+                                                        element_type::bf16}}});
+  return layout;
+}
+
+} // namespace
+
+/// A session as a plain object, with the supervisor and the plane behind delays of their own.
+class simulated_rank::session final : public receive_backend, public send_backend {
+public:
+  session(simulated_rank& rank, receive_spec spec) : rank_{rank}, key_{spec.key} {
+    receiver_ = std::make_unique<receive_protocol>(std::move(spec), *this);
+  }
+  session(simulated_rank& rank, send_spec spec) : rank_{rank}, key_{spec.key} {
+    sender_ = std::make_unique<send_protocol>(std::move(spec), *this);
+  }
+
+  void start() {
+    if (receiver_)
+      receiver_->start(rank_.world_.clock_.now());
+    else
+      sender_->start();
+  }
+  void handle(const session_input& input) {
+    if (receiver_)
+      receiver_->handle(input);
+    else
+      sender_->handle(input);
+  }
+
+  void send(incarnation peer, wire_message message) override { rank_.send(peer, std::move(message)); }
+  void report(session_report report) override {
+    rank_.later([&rank = rank_, key = key_, report = std::move(report)] {
+      rank.supervisor_->reported(rank.world_.clock_.now(), key, report);
+    });
+  }
+  void passed(probe_point) override {}
+  void pull(std::uint32_t source, std::uint32_t slice, pull_job job) override {
+    rank_.plane_.pull(key_, std::move(job),
+                      [&rank = rank_, key = key_, source, slice](expected<pull_stats> result) {
+                        const auto found = rank.sessions_.find(key);
+                        if (found != rank.sessions_.end())
+                          found->second->receiver_->pulled(source, slice, std::move(result));
+                      });
+  }
+  expected<lease> grant(grant_spec spec) override { return rank_.plane_.grant(key_, std::move(spec)); }
+  void revoke(const lease& right) override { rank_.plane_.revoke(right); }
+
+private:
+  simulated_rank& rank_;
+  session_key key_;
+  std::unique_ptr<receive_protocol> receiver_;
+  std::unique_ptr<send_protocol> sender_;
+};
+
+simulated_rank::simulated_rank(simulation& world, instance_role role, std::uint32_t number)
+    : world_{world},
+      number_{number},
+      life_{world.clock_.pick(1, ~std::uint64_t{0} >> 1)},
+      role_{role},
+      plane_{world.fabric_, life_},
+      supervisor_{std::make_unique<supervisor>(make_layout(role, number, life_), world.options_,
+                                               *this, world.clock_.pick(0, 1u << 30))} {
+}
+
+simulated_rank::~simulated_rank() = default;
+
+void simulated_rank::later(std::function<void()> action) {
+  world_.clock_.after({}, [this, action = std::move(action)] {
+    if (!dead_)
+      action();
+  });
+}
+
+group_blocks simulated_rank::draw(std::uint32_t tokens) {
+  group_blocks table{"full", 0, {}};
+  for (std::uint32_t i = 0; i < tokens; ++i)
+    table.blocks.push_back(next_block_++ % slots);
+  return table;
+}
+
+void simulated_rank::offer(request_id request, std::vector<token_range> slices,
+                           std::chrono::milliseconds timeout, std::chrono::milliseconds gap) {
+  if (dead_)
+    return;
+  const auto table = draw(slices.back().end);
+  for (auto id : table.blocks)
+    plane_.write("full", id, request.value);
+  expectations_[request] = {slices.back().end, 0, table.blocks};
+  for (std::size_t i = 0; i < slices.size(); ++i)
+    world_.clock_.after(
+        gap * i,
+        [this, request, timeout, table, slice = slices[i], last = i + 1 == slices.size()] {
+          if (dead_)
+            return;
+          send_slice part{request, slice, last, {table}, std::nullopt, timeout};
+          if (last)
+            part.aux = aux_data{{static_cast<std::int32_t>(request.value)}, {}, {}};
+          // A slice that comes after the request's end is refused; that is not an error here.
+          static_cast<void>(supervisor_->offer(world_.clock_.now(), std::move(part)));
+        });
+}
+
+void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
+                             std::chrono::milliseconds timeout) {
+  if (dead_)
+    return;
+  const auto table = draw(tokens);
+  expectations_[request] = {tokens, cached, table.blocks};
+  receive_request call{request, {"context", 0}, tokens, cached, {table}, timeout};
+  if (auto ok = supervisor_->receive(world_.clock_.now(), std::move(call), request.value); !ok)
+    world_.complain(fmt::format("receive of {} refused: {}", request, ok.error().text));
+}
+
+void simulated_rank::cancel(request_id request) {
+  if (dead_)
+    return;
+  ++cancels_open_;
+  supervisor_->cancel(world_.clock_.now(), request, 0);
+}
+
+void simulated_rank::die() {
+  dead_ = true;
+  sessions_.clear();
+  plane_.die();
+}
+
+void simulated_rank::sweep() {
+  if (!dead_)
+    supervisor_->sweep(world_.clock_.now());
+}
+
+void simulated_rank::send(incarnation peer, wire_message message) {
+  if (dead_ || world_.clock_.chance(world_.faults_.loss))
+    return;
+  const int copies = world_.clock_.chance(world_.faults_.repeat) ? 2 : 1;
+  for (int i = 0; i < copies; ++i)
+    world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message),
+                        [this, peer, message] {
+                          auto* to = world_.find(peer);
+                          if (to && !to->dead_)
+                            to->supervisor_->received(world_.clock_.now(), life_, message);
+                        });
+}
+
+void simulated_rank::route(session_key key, const receive_request&, time_point) {
+  receive_route route;
+  const auto sources = world_.size_.context;
+  bool gone = false;
+  for (const auto& rank : world_.context_) {
+    if (rank->number_ < sources) {
+      gone = gone || rank->dead_;
+      route.sources.push_back({rank->life_, rank->number_, world_.size_.generation, {"full"},
+                               rank->number_ == 0, {lane_kind::mapped, "simulated"}});
+    } else if (number_ == 0) {
+      route.idle.push_back({rank->life_, rank->number_});
+    }
+  }
+  const bool failed = gone || world_.clock_.chance(world_.faults_.route_failure);
+  world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message), [this, key, route, gone,
+                                                                           failed] {
+    if (dead_)
+      return;
+    if (failed)
+      supervisor_->routed(world_.clock_.now(), key,
+                          tl::unexpected{attempt_failure{{errc::peer_lost, "simulated"}, !gone}});
+    else
+      supervisor_->routed(world_.clock_.now(), key, route);
+  });
+}
+
+template <class Spec>
+void simulated_rank::start(Spec spec) {
+  const auto key = spec.key;
+  auto made = std::make_shared<session>(*this, std::move(spec));
+  sessions_.emplace(key, made);
+  later([this, key] {
+    if (const auto found = sessions_.find(key); found != sessions_.end())
+      found->second->start();
+  });
+}
+
+void simulated_rank::spawn(receive_spec spec) {
+  start(std::move(spec));
+}
+
+void simulated_rank::spawn(send_spec spec) {
+  start(std::move(spec));
+}
+
+void simulated_rank::tell(session_key key, session_input input) {
+  later([this, key, input = std::move(input)] {
+    const auto found = sessions_.find(key);
+    if (found == sessions_.end())
+      return;
+    const auto kept = found->second;
+    if (world_.clock_.chance(world_.faults_.crash)) {
+      sessions_.erase(found);
+      supervisor_->crashed(world_.clock_.now(), key, "simulated");
+      return;
+    }
+    kept->handle(input);
+  });
+}
+
+void simulated_rank::dismiss(session_key key) {
+  later([this, key] { sessions_.erase(key); });
+}
+
+void simulated_rank::retire(session_key key) {
+  later([this, key] {
+    plane_.retire(key, [this, key] {
+      later([this, key] { supervisor_->retired(world_.clock_.now(), key); });
+    });
+  });
+}
+
+void simulated_rank::answer(caller_id caller, outcome result) {
+  if (caller != result.request.value)
+    world_.complain(fmt::format("caller {} got the outcome of {}", caller, result.request));
+  ended(std::move(result));
+}
+
+void simulated_rank::answer_safe(caller_id) {
+  --cancels_open_;
+}
+
+void simulated_rank::answer_ended(caller_id, std::vector<outcome> results) {
+  for (auto& result : results)
+    ended(std::move(result));
+}
+
+void simulated_rank::ended(outcome result) {
+  const auto id = result.request;
+  const auto& want = expectations_.at(id);
+  if (result.completed() && role_ == instance_role::generation) {
+    for (std::uint32_t token = 0; token < want.tokens; ++token) {
+      const auto number = plane_.block("full", want.blocks[token]);
+      if (number != (token < want.cached ? 0 : id.value))
+        world_.complain(fmt::format("request {} completed on generation rank {} with {} at token {}",
+                                    id, number_, number, token));
+    }
+    if (!result.aux || result.aux->first_tokens != std::vector{static_cast<std::int32_t>(id.value)})
+      world_.complain(fmt::format("request {} completed without its aux data", id));
+  }
+  if (!result.completed() && !result.failure)
+    world_.complain(fmt::format("request {} failed without a reason", id));
+  for (auto block : want.blocks)
+    plane_.write("full", block, reused);
+  if (!outcomes_.emplace(id, std::move(result)).second)
+    world_.complain(fmt::format("request {} ended twice on one rank", id));
+}
+
+simulation::simulation(std::uint64_t seed, shape size, chaos faults, transceiver_options options)
+    : clock_{seed},
+      faults_{faults},
+      options_{std::move(options)},
+      fabric_{clock_, faults.lane, {}},
+      size_{size} {
+  for (std::uint32_t i = 0; i < size.context + size.idle; ++i)
+    context_.push_back(std::make_unique<simulated_rank>(*this, instance_role::context, i));
+  for (std::uint32_t i = 0; i < size.generation; ++i)
+    generation_.push_back(std::make_unique<simulated_rank>(*this, instance_role::generation, i));
+  clock_.after(options_.sweep, [this] { sweep_all(); });
+}
+
+void simulation::sweep_all() {
+  for (auto* rank : all())
+    rank->sweep();
+  // What ended on the context side is fetched by the engine now and then.
+  for (auto& rank : context_)
+    if (!rank->dead_)
+      rank->supervisor_->await_ended(instance_role::context, 0, 0);
+  clock_.after(options_.sweep, [this] { sweep_all(); });
+}
+
+void simulation::hand_over(request_id request, std::vector<token_range> slices, std::uint32_t cached,
+                           std::chrono::milliseconds timeout) {
+  const auto tokens = slices.back().end;
+  for (auto& rank : context_)
+    clock_.after(clock_.delay(std::chrono::microseconds{3'000}),
+                 [&rank = *rank, request, slices, timeout] { rank.offer(request, slices, timeout); });
+  for (auto& rank : generation_)
+    clock_.after(clock_.delay(std::chrono::microseconds{3'000}),
+                 [&rank = *rank, request, tokens, cached, timeout] {
+                   rank.receive(request, tokens, cached, timeout);
+                 });
+}
+
+void simulation::kill(simulated_rank& victim) {
+  if (victim.dead_)
+    return;
+  victim.die();
+  for (auto* rank : all())
+    if (rank != &victim)
+      clock_.after(clock_.delay(faults_.longest_message), [rank, life = victim.life_, this] {
+        if (!rank->dead_)
+          rank->supervisor_->link_lost(clock_.now(), {life, true});
+      });
+}
+
+void simulation::break_link(simulated_rank& a, simulated_rank& b) {
+  for (auto [from, to] : {std::pair{&a, &b}, std::pair{&b, &a}})
+    clock_.after(clock_.delay(faults_.longest_message), [from = from, life = to->life_, this] {
+      if (!from->dead_)
+        from->supervisor_->link_lost(clock_.now(), {life, false});
+    });
+}
+
+std::vector<std::string> simulation::settle(std::chrono::milliseconds longest) {
+  const auto until = clock_.now() + longest;
+  const auto busy = [&] {
+    for (auto* rank : all())
+      if (!rank->dead_ && (rank->supervisor_->live() != 0 || rank->supervisor_->early() != 0))
+        return true;
+    return false;
+  };
+  do
+    clock_.run(clock_.now() + std::chrono::milliseconds{50});
+  while (busy() && clock_.now() < until);
+  clock_.run(clock_.now() + std::chrono::milliseconds{100});
+  for (auto* rank : all()) {
+    if (rank->dead_)
+      continue;
+    const auto name = fmt::format("{} rank {}", to_string(rank->role_), rank->number_);
+    const auto check = [&](std::string_view what, std::size_t count) {
+      if (count != 0)
+        complain(fmt::format("{}: {} {} left", name, count, what));
+    };
+    check("live requests", rank->supervisor_->live());
+    check("early requests", rank->supervisor_->early());
+    check("waiting callers", rank->supervisor_->waiting_callers());
+    check("sessions", rank->sessions_.size());
+    check("leases", rank->plane_.granted());
+    check("jobs", rank->plane_.jobs());
+    check("unanswered cancels", rank->cancels_open_);
+    for (const auto& [id, want] : rank->expectations_) {
+      if (!rank->outcomes_.contains(id))
+        complain(fmt::format("{}: request {} never ended", name, id));
+      for (auto block : want.blocks)
+        if (rank->plane_.block("full", block) != reused)
+          complain(fmt::format("{}: block {} of request {} was written after its end", name, block,
+                               id));
+    }
+  }
+  return complaints_;
+}
+
+std::vector<simulated_rank*> simulation::all() {
+  std::vector<simulated_rank*> ranks;
+  for (auto& rank : context_)
+    ranks.push_back(rank.get());
+  for (auto& rank : generation_)
+    ranks.push_back(rank.get());
+  return ranks;
+}
+
+simulated_rank* simulation::find(incarnation life) {
+  for (auto* rank : all())
+    if (rank->life_ == life)
+      return rank;
+  return nullptr;
+}
+
+} // namespace baton::test

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/receive_protocol.hpp"
+#include "actors/send_protocol.hpp"
+#include "actors/supervisor.hpp"
+#include "transport/fake_plane.hpp"
+
+namespace baton::test {
+
+/// What can go wrong in a simulation; probabilities per message or per step.
+struct chaos {
+  double loss = 0;
+  double repeat = 0;
+  double crash = 0; ///< of a session, each time it is told something
+  double route_failure = 0;
+  std::chrono::microseconds longest_message{1'000};
+  fake_faults lane;
+};
+
+class simulation;
+
+/// One rank: supervisor, sessions and fake data plane, joined to the others by the simulation's network.
+class simulated_rank final : public supervisor_backend {
+public:
+  simulated_rank(simulation& world, instance_role role, std::uint32_t number);
+  ~simulated_rank() override;
+
+  /// Offers the slices one after the other, `gap` apart.
+  void offer(request_id request, std::vector<token_range> slices, std::chrono::milliseconds timeout,
+             std::chrono::milliseconds gap = std::chrono::milliseconds{2});
+  void receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
+               std::chrono::milliseconds timeout);
+  void cancel(request_id request);
+  void sweep();
+  /// The process is killed: nothing of it runs any more.
+  void die();
+
+  [[nodiscard]] bool dead() const noexcept { return dead_; }
+  [[nodiscard]] incarnation life() const noexcept { return life_; }
+  [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
+  [[nodiscard]] fake_plane& plane() noexcept { return plane_; }
+  [[nodiscard]] supervisor& logic() noexcept { return *supervisor_; }
+  [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
+  [[nodiscard]] const std::map<request_id, outcome>& outcomes() const noexcept { return outcomes_; }
+
+  // -- supervisor_backend ----------------------------------------------------------------------------------
+  void send(incarnation peer, wire_message message) override;
+  void route(session_key key, const receive_request& request, time_point deadline) override;
+  void spawn(receive_spec spec) override;
+  void spawn(send_spec spec) override;
+  void tell(session_key key, session_input input) override;
+  void dismiss(session_key key) override;
+  void retire(session_key key) override;
+  void answer(caller_id caller, outcome result) override;
+  void answer_safe(caller_id caller) override;
+  void answer_ended(caller_id caller, std::vector<outcome> ended) override;
+
+private:
+  class session;
+  struct expectation {
+    std::uint32_t tokens = 0;
+    std::uint32_t cached = 0;
+    std::vector<std::uint32_t> blocks;
+  };
+
+  template <class Spec>
+  void start(Spec spec);
+  void ended(outcome result);
+  void later(std::function<void()> action);
+  [[nodiscard]] group_blocks draw(std::uint32_t tokens);
+
+  simulation& world_;
+  std::uint32_t number_;
+  incarnation life_;
+  instance_role role_;
+  fake_plane plane_;
+  std::unique_ptr<supervisor> supervisor_;
+  std::map<session_key, std::shared_ptr<session>> sessions_;
+  std::map<request_id, expectation> expectations_;
+  std::map<request_id, outcome> outcomes_;
+  std::uint32_t next_block_ = 0;
+  std::size_t cancels_open_ = 0;
+  bool dead_ = false;
+
+  friend class simulation;
+};
+
+/// Context and generation ranks on one virtual clock. Every context rank is a source of every generation rank,
+/// but for those at the end that are idle. Blocks are overwritten the moment their request ends, on both sides, so that any
+/// access after the end shows as a wrong number.
+class simulation {
+public:
+  struct shape {
+    std::uint32_t context = 2;
+    std::uint32_t idle = 0; ///< context ranks without receivers, besides `context`
+    std::uint32_t generation = 2;
+  };
+
+  simulation(std::uint64_t seed, shape size, chaos faults, transceiver_options options = {});
+
+  [[nodiscard]] simulated_rank& context(std::size_t rank) { return *context_.at(rank); }
+  [[nodiscard]] simulated_rank& generation(std::size_t rank) { return *generation_.at(rank); }
+  [[nodiscard]] fake_world& clock() noexcept { return clock_; }
+
+  /// Offers a request on all context ranks (each at its own moment), and asks for it on all generation ranks.
+  void hand_over(request_id request, std::vector<token_range> slices, std::uint32_t cached,
+                 std::chrono::milliseconds timeout);
+  void kill(simulated_rank& rank);
+  /// Both ends learn that their link broke; neither is gone.
+  void break_link(simulated_rank& a, simulated_rank& b);
+
+  /// Runs until no request is live and no early call waits anywhere, at most for `longest`.
+  /// Returns what is wrong then; empty if nothing.
+  [[nodiscard]] std::vector<std::string> settle(std::chrono::milliseconds longest);
+
+private:
+  [[nodiscard]] std::vector<simulated_rank*> all();
+  [[nodiscard]] simulated_rank* find(incarnation life);
+  void sweep_all();
+  void complain(std::string what) { complaints_.push_back(std::move(what)); }
+
+  fake_world clock_;
+  chaos faults_;
+  transceiver_options options_;
+  fake_fabric fabric_;
+  shape size_;
+  std::vector<std::unique_ptr<simulated_rank>> context_;
+  std::vector<std::unique_ptr<simulated_rank>> generation_;
+  std::vector<std::string> complaints_;
+
+  friend class simulated_rank;
+};
+
+} // namespace baton::test

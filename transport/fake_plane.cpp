@@ -1,0 +1,174 @@
+#include "transport/fake_plane.hpp"
+
+#include <algorithm>
+
+namespace baton {
+
+void fake_world::after(clock::duration delay, std::function<void()> action) {
+  events_.push({now_ + delay, order_++, std::move(action)});
+}
+
+bool fake_world::run(clock::time_point until) {
+  while (!events_.empty()) {
+    if (events_.top().when > until) {
+      now_ = until;
+      return false;
+    }
+    auto action = std::move(const_cast<event&>(events_.top()).action);
+    now_ = events_.top().when;
+    events_.pop();
+    action();
+  }
+  return true;
+}
+
+std::uint64_t fake_world::pick(std::uint64_t low, std::uint64_t high) {
+  return low + random_() % (high - low + 1);
+}
+
+bool fake_world::chance(double probability) {
+  return static_cast<double>(random_() >> 11) * 0x1p-53 < probability;
+}
+
+fake_world::clock::duration fake_world::delay(std::chrono::microseconds most) {
+  return std::chrono::microseconds{pick(0, static_cast<std::uint64_t>(most.count()))};
+}
+
+fake_plane::fake_plane(fake_fabric& fabric, incarnation life) : fabric_{fabric}, life_{life} {
+  fabric_.planes.emplace(life, this);
+}
+
+fake_plane::~fake_plane() {
+  fabric_.planes.erase(life_);
+}
+
+std::uint64_t fake_plane::block(const std::string& group, std::uint32_t id) const {
+  const auto found = blocks_.find({group, id});
+  return found == blocks_.end() ? 0 : found->second;
+}
+
+void fake_plane::write(const std::string& group, std::uint32_t id, std::uint64_t number) {
+  blocks_[{group, id}] = number;
+}
+
+void fake_plane::die() {
+  dead_ = true;
+  jobs_.clear();
+  retiring_.clear();
+}
+
+void fake_plane::introduce(peer_card, std::function<void(expected<lane_choice>)> done) {
+  fabric_.world.after(fabric_.world.delay(fabric_.faults.longest_step), [done = std::move(done)] {
+    done(lane_choice{lane_kind::mapped, "simulated"});
+  });
+}
+
+void fake_plane::forget(incarnation) {
+}
+
+expected<lease> fake_plane::grant(session_key owner, grant_spec) {
+  if (fabric_.world.chance(fabric_.faults.grant_failure))
+    return fail(errc::out_of_resources, "all simulated leases are in use");
+  std::uint32_t slot = 0;
+  while (slot < words_.size() && words_[slot] % 2 == 1)
+    ++slot;
+  if (slot == words_.size()) {
+    words_.push_back(0);
+    holders_.emplace_back();
+  }
+  holders_[slot] = owner;
+  return lease{life_, slot, ++words_[slot]};
+}
+
+void fake_plane::revoke(const lease& right) {
+  if (valid(right))
+    ++words_[right.slot];
+}
+
+bool fake_plane::valid(const lease& right) const {
+  return right.owner == life_ && right.slot < words_.size() && words_[right.slot] == right.epoch;
+}
+
+void fake_plane::pull(session_key owner, pull_job work,
+                      std::function<void(expected<pull_stats>)> done) {
+  job entry{owner, std::move(work), {}, 0, std::move(done), false};
+  for (std::size_t i = 0; i < entry.what.ranges.size(); ++i) {
+    // One block a token: what the sessions' tests use.
+    const auto& [group, tokens] = entry.what.ranges[i];
+    const auto& source = entry.what.source_blocks[i];
+    const auto& tables = entry.what.destination_blocks;
+    const auto table = std::find_if(tables.begin(), tables.end(),
+                                    [&](const auto& t) { return t.group == source.group; });
+    for (auto token = tokens.begin; token < tokens.end; ++token)
+      entry.steps.push_back({group,
+                             {source.blocks.at(token - source.first_block_token),
+                              table->blocks.at(token - table->first_block_token)}});
+  }
+  const auto id = ++last_job_;
+  jobs_.emplace(id, std::move(entry));
+  fabric_.world.after(fabric_.world.delay(fabric_.faults.longest_step), [this, id] { step(id); });
+}
+
+void fake_plane::step(std::uint64_t id) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end())
+    return;
+  auto& entry = found->second;
+  const auto source = fabric_.planes.find(entry.what.source);
+  if (entry.cancelled)
+    return finish(id, fail(errc::cancelled, "the session was retired"));
+  if (source == fabric_.planes.end())
+    return finish(id, fail(errc::peer_lost, "the source is not in the simulation"));
+  if (fabric_.world.chance(fabric_.faults.pull_failure))
+    return finish(id, fail(errc::transport_failed, "simulated"));
+  if (entry.at < entry.steps.size()) {
+    const auto& [group, pair] = entry.steps[entry.at++];
+    write(group, pair.destination, source->second->block(group, pair.source));
+    fabric_.world.after(fabric_.world.delay(fabric_.faults.longest_step), [this, id] { step(id); });
+    return;
+  }
+  if (!source->second->valid(entry.what.right))
+    return finish(id, fail(errc::lease_revoked, "the source took its blocks back"));
+  pull_stats stats;
+  stats.bytes = stats.fragments = entry.steps.size();
+  stats.templates = 1;
+  stats.lane = {lane_kind::mapped, "simulated"};
+  finish(id, std::move(stats));
+}
+
+void fake_plane::finish(std::uint64_t id, expected<pull_stats> result) {
+  auto node = jobs_.extract(id);
+  const auto owner = node.mapped().owner;
+  node.mapped().done(std::move(result));
+  const bool more = std::any_of(jobs_.begin(), jobs_.end(),
+                                [&](const auto& entry) { return entry.second.owner == owner; });
+  if (more)
+    return;
+  if (auto waiting = retiring_.extract(owner))
+    for (auto& done : waiting.mapped())
+      done();
+}
+
+void fake_plane::retire(session_key owner, std::function<void()> done) {
+  for (std::size_t slot = 0; slot < words_.size(); ++slot)
+    if (words_[slot] % 2 == 1 && holders_[slot] == owner)
+      ++words_[slot];
+  bool running = false;
+  for (auto& [id, entry] : jobs_)
+    if (entry.owner == owner)
+      running = entry.cancelled = true;
+  if (running)
+    retiring_[owner].push_back(std::move(done));
+  else
+    fabric_.world.after({}, [this, done = std::move(done)] {
+      if (!dead_)
+        done();
+    });
+}
+
+std::size_t fake_plane::granted() const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(words_.begin(), words_.end(), [](auto word) { return word % 2 == 1; }));
+}
+
+} // namespace baton
