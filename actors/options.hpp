@@ -58,7 +58,7 @@ struct transceiver_options {
 struct rank_endpoint {
   std::string host = "127.0.0.1"; ///< address to bind and to be reached at
   std::uint16_t port = 0;         ///< 0: any free one
-  std::string directory;          ///< host:port of the instance's rank 0; empty on rank 0 itself
+  std::string directory{};          ///< host:port of the instance's rank 0; empty on rank 0 itself
 };
 
 } // namespace baton

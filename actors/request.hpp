@@ -19,15 +19,15 @@ inline constexpr std::chrono::milliseconds default_timeout{60'000};
 
 /// A piece of a request's cache that is ready on a context rank, to be offered to the generation side.
 struct send_slice {
-  request_id request;
+  request_id request{};
   /// The tokens that became ready, in every group. The first slice of a request starts at token 0, the
   /// others follow without a gap.
-  token_range tokens;
+  token_range tokens{};
   /// Whether the request's cache is complete with this slice.
   bool last = true;
   /// Where the tokens lie: one table per group of this rank. Leading blocks that a sliding window has
   /// passed may be left out.
-  std::vector<group_blocks> blocks;
+  std::vector<group_blocks> blocks{};
   /// Goes with the last slice.
   std::optional<aux_data> aux;
   /// From the first slice of the request on until its end; ignored on later slices.
@@ -36,25 +36,25 @@ struct send_slice {
 
 /// A request whose cache a generation rank wants.
 struct receive_request {
-  request_id request;
-  disaggregated_params context; ///< from the context side, by way of the router
+  request_id request{};
+  disaggregated_params context{}; ///< from the context side, by way of the router
   std::uint32_t tokens = 0;        ///< length of the prompt
   std::uint32_t cached_tokens = 0; ///< leading tokens that this rank has already; not written
   /// Where the tokens go: one table per group of this rank.
-  std::vector<group_blocks> blocks;
+  std::vector<group_blocks> blocks{};
   std::chrono::milliseconds timeout = default_timeout;
 };
 
 /// What one source contributed.
 struct source_report {
   std::uint32_t rank = 0;
-  lane_choice lane;
+  lane_choice lane{};
   std::uint64_t bytes = 0;
 };
 
 /// How a request ended on this rank.
 struct outcome {
-  request_id request;
+  request_id request{};
   request_state state = request_state::trans_error;
   session_state session = session_state::error;
   std::optional<error> failure; ///< set unless the request completed
@@ -62,7 +62,7 @@ struct outcome {
   std::uint64_t bytes = 0;      ///< payload that this rank read
   std::uint64_t fragments = 0;
   std::uint32_t templates = 0;
-  std::vector<source_report> sources; ///< receives only
+  std::vector<source_report> sources{}; ///< receives only
   std::chrono::microseconds waited{0};  ///< from the call to the first grant
   std::chrono::microseconds pulling{0}; ///< from the first grant to the last validated byte
   std::chrono::microseconds total{0};   ///< from the call to the end

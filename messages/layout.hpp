@@ -62,7 +62,7 @@ struct pool_layout {
   /// CUDA ordinal in the owner's process; means nothing to a peer. 0 for host pools.
   std::uint32_t device = 0;
   /// CUDA device UUID; empty for host pools.
-  std::string device_uuid;
+  std::string device_uuid{};
   std::uint64_t slot_bytes = 0;
   std::uint64_t slots = 0;
 
@@ -100,18 +100,18 @@ struct buffer_layout {
 
 /// Layers that share one block table.
 struct group_layout {
-  std::string name;
+  std::string name{};
   std::uint32_t tokens_per_block = 0; ///< 0 = one state slot per request
   std::uint32_t window = 0;           ///< sliding window in tokens; 0 = none
-  std::vector<buffer_layout> buffers; ///< sorted by (layer, role)
+  std::vector<buffer_layout> buffers{}; ///< sorted by (layer, role)
 
   friend bool operator==(const group_layout&, const group_layout&) = default;
 };
 
 /// All that a peer must know of one rank's cache. A plain value; `validate` decides whether it makes sense.
 struct rank_layout {
-  std::string instance;
-  incarnation life;
+  std::string instance{};
+  incarnation life{};
   instance_role role = instance_role::context;
   std::uint32_t rank = 0; ///< pp_rank * tp_size + tp_rank
   std::uint32_t tp_size = 1;
@@ -119,9 +119,9 @@ struct rank_layout {
   /// Whether each tp rank is a data-parallel group of its own that holds all heads.
   bool attention_dp = false;
   /// A name of the model and its weights that both sides must share.
-  std::string model;
-  std::vector<pool_layout> pools;
-  std::vector<group_layout> groups;
+  std::string model{};
+  std::vector<pool_layout> pools{};
+  std::vector<group_layout> groups{};
 
   [[nodiscard]] std::uint32_t tp_rank() const noexcept { return rank % tp_size; }
   [[nodiscard]] std::uint32_t pp_rank() const noexcept { return rank / tp_size; }

@@ -32,7 +32,7 @@ inline constexpr std::chrono::hours remaining{7 * 24};
 
 /// The right to read the blocks of one slice, until it is returned or revoked. Odd epochs only.
 struct lease {
-  incarnation owner;
+  incarnation owner{};
   std::uint32_t slot = 0;
   std::uint64_t epoch = 0;
 
@@ -41,8 +41,8 @@ struct lease {
 
 /// The tokens of one group that a receiver wants, or that a slice offers.
 struct group_range {
-  std::string group;
-  token_range tokens;
+  std::string group{};
+  token_range tokens{};
 
   friend bool operator==(const group_range&, const group_range&) = default;
 };
@@ -50,18 +50,18 @@ struct group_range {
 /// Where the tokens of one group lie: `blocks[i]` holds the tokens from `first_block_token + i *
 /// tokens_per_block` on.
 struct group_blocks {
-  std::string group;
+  std::string group{};
   std::uint32_t first_block_token = 0; ///< a multiple of the group's tokens_per_block
-  std::vector<std::uint32_t> blocks;   ///< slots of the owner's pools
+  std::vector<std::uint32_t> blocks{};   ///< slots of the owner's pools
 
   friend bool operator==(const group_blocks&, const group_blocks&) = default;
 };
 
 /// What goes along with a request's cache: at most `wire_limits::aux_bytes` in all.
 struct aux_data {
-  std::vector<std::int32_t> first_tokens;
-  std::vector<std::int32_t> draft_tokens;
-  std::string opaque;
+  std::vector<std::int32_t> first_tokens{};
+  std::vector<std::int32_t> draft_tokens{};
+  std::string opaque{};
 
   [[nodiscard]] std::size_t bytes() const noexcept {
     return 4 * (first_tokens.size() + draft_tokens.size()) + opaque.size();
@@ -72,13 +72,13 @@ struct aux_data {
 /// Receiver to source: "give me these tokens of this request". A newer one of the same receiver replaces the
 /// older. If the request is not known yet, it waits at the source for at most `remaining`.
 struct pull_request {
-  request_id request;
-  pull_id pull;
+  request_id request{};
+  pull_id pull{};
   std::uint32_t receiver_rank = 0;
   std::uint64_t layout_digest = 0;    ///< of the receiver's instance, as introduced
   std::uint32_t receivers = 0;        ///< how many ranks pull this request from this source
-  std::vector<group_range> wants;     ///< per group that both hold; may be empty ranges
-  std::vector<std::uint32_t> have;    ///< slices validated in an earlier attempt; not to be sent again
+  std::vector<group_range> wants{};     ///< per group that both hold; may be empty ranges
+  std::vector<std::uint32_t> have{};    ///< slices validated in an earlier attempt; not to be sent again
   bool wants_aux = false;             ///< whether this source is the one to send the aux data
   std::chrono::milliseconds remaining{0};
 
@@ -87,8 +87,8 @@ struct pull_request {
 
 /// Receiver to a source from which no rank of its instance pulls: "you are done with this request".
 struct nothing_to_pull {
-  request_id request;
-  pull_id pull;
+  request_id request{};
+  pull_id pull{};
   std::uint32_t receiver_rank = 0;
   std::chrono::milliseconds remaining{0};
 
@@ -97,14 +97,14 @@ struct nothing_to_pull {
 
 /// Source to receiver: one slice is ready and may be read under `right`.
 struct slice_grant {
-  request_id request;
-  pull_id pull;
-  offer_id offer;
+  request_id request{};
+  pull_id pull{};
+  offer_id offer{};
   std::uint32_t slice = 0;
   bool last = false;
-  std::vector<group_range> ranges;  ///< what is granted: the slice's tokens within the wanted ones
-  std::vector<group_blocks> blocks; ///< the source's blocks of `ranges`, same groups, same order
-  lease right;
+  std::vector<group_range> ranges{};  ///< what is granted: the slice's tokens within the wanted ones
+  std::vector<group_blocks> blocks{}; ///< the source's blocks of `ranges`, same groups, same order
+  lease right{};
   std::optional<aux_data> aux; ///< only from the one source that carries it, with the last slice
 
   friend bool operator==(const slice_grant&, const slice_grant&) = default;
@@ -112,9 +112,9 @@ struct slice_grant {
 
 /// Receiver to source: every wanted byte of the slice was read and validated.
 struct slice_done {
-  request_id request;
-  pull_id pull;
-  offer_id offer;
+  request_id request{};
+  pull_id pull{};
+  offer_id offer{};
   std::uint32_t slice = 0;
 
   friend bool operator==(const slice_done&, const slice_done&) = default;
@@ -122,11 +122,11 @@ struct slice_done {
 
 /// Receiver to source: the slice could not be read; the receiver may ask again.
 struct slice_failed {
-  request_id request;
-  pull_id pull;
-  offer_id offer;
+  request_id request{};
+  pull_id pull{};
+  offer_id offer{};
   std::uint32_t slice = 0;
-  error reason;
+  error reason{};
 
   friend bool operator==(const slice_failed&, const slice_failed&) = default;
 };
@@ -134,9 +134,9 @@ struct slice_failed {
 /// Either side: the request ends here. A receiver names its pull; a source names the pull it answers.
 /// A message whose pull is not the current one is dropped.
 struct cancel_notice {
-  request_id request;
-  pull_id pull;
-  error reason;
+  request_id request{};
+  pull_id pull{};
+  error reason{};
 
   friend bool operator==(const cancel_notice&, const cancel_notice&) = default;
 };
@@ -158,17 +158,17 @@ using wire_message =
 
 /// What the directory of an instance knows of one rank: how to reach it and what it holds.
 struct rank_info {
-  rank_layout layout;
-  std::string host; ///< of the rank's control endpoint
+  rank_layout layout{};
+  std::string host{}; ///< of the rank's control endpoint
   std::uint16_t port = 0;
-  std::string manifest; ///< how to reach its data plane; opaque here, at most `manifest_bytes`
+  std::string manifest{}; ///< how to reach its data plane; opaque here, at most `manifest_bytes`
 
   friend bool operator==(const rank_info&, const rank_info&) = default;
 };
 
 /// All ranks of one instance, in rank order.
 struct instance_info {
-  std::vector<rank_info> ranks;
+  std::vector<rank_info> ranks{};
 
   [[nodiscard]] std::vector<rank_layout> layouts() const;
   friend bool operator==(const instance_info&, const instance_info&) = default;
@@ -177,9 +177,9 @@ struct instance_info {
 /// The first words of a rank to another: who it is, and its whole instance.
 struct introduction {
   std::uint32_t version = protocol_version;
-  std::string ucx_version;
+  std::string ucx_version{};
   std::uint32_t rank = 0;
-  instance_info instance;
+  instance_info instance{};
 
   [[nodiscard]] const rank_info& self() const { return instance.ranks.at(rank); }
   friend bool operator==(const introduction&, const introduction&) = default;
@@ -197,7 +197,7 @@ struct introduction {
 
 /// What a router hands from the context side to the generation side.
 struct disaggregated_params {
-  std::string endpoint; ///< host:port of the context instance's directory
+  std::string endpoint{}; ///< host:port of the context instance's directory
   std::uint32_t dp_rank = 0;
 
   friend bool operator==(const disaggregated_params&, const disaggregated_params&) = default;

@@ -28,14 +28,14 @@ enum class lane_policy : std::uint8_t { automatic, mapped, ucx };
 /// The lane of one pair of ranks, and why it was chosen, e.g. "peer is on another host".
 struct lane_choice {
   lane_kind lane = lane_kind::ucx;
-  std::string reason;
+  std::string reason{};
 };
 
 /// Another rank, as the data plane must know it.
 struct peer_card {
-  incarnation life;
-  rank_layout layout;
-  std::string manifest; ///< as its data plane wrote it
+  incarnation life{};
+  rank_layout layout{};
+  std::string manifest{}; ///< as its data plane wrote it
   std::shared_ptr<const planner>
       pull; ///< for pulls from the peer; null if this rank never pulls from it
   std::shared_ptr<const planner> serve; ///< for pulls of the peer from this rank; null likewise
@@ -43,17 +43,17 @@ struct peer_card {
 
 /// The blocks of one slice that one peer may read.
 struct grant_spec {
-  incarnation reader;
-  std::vector<group_range> ranges;
-  std::vector<group_blocks> blocks; ///< same groups, same order
+  incarnation reader{};
+  std::vector<group_range> ranges{};
+  std::vector<group_blocks> blocks{}; ///< same groups, same order
 };
 
 /// One slice to bring in: what is granted, and the blocks that take it.
 struct pull_job {
-  incarnation source;
-  lease right;
-  std::vector<group_range> ranges;
-  std::vector<group_blocks> source_blocks; ///< same groups, same order
+  incarnation source{};
+  lease right{};
+  std::vector<group_range> ranges{};
+  std::vector<group_blocks> source_blocks{}; ///< same groups, same order
   std::vector<group_blocks>
       destination_blocks; ///< whole tables of the request; groups in any order
 };
@@ -63,7 +63,7 @@ struct pull_stats {
   std::uint64_t bytes = 0;
   std::uint64_t fragments = 0; ///< pieces contiguous on both sides
   std::uint32_t templates = 0;
-  lane_choice lane;
+  lane_choice lane{};
   std::chrono::microseconds pulling{0}; ///< from the call of `pull` to the end
 };
 

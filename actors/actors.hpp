@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <caf/all.hpp>
+
+#include "actors/request.hpp"
+#include "actors/session.hpp"
+#include "actors/transceiver.hpp"
+#include "actors/type_ids.hpp"
+
+/// The map of the system: every actor's interface. An engine that is made of actors itself talks to
+/// `transceiver_actor`; errors come as `caf::error` of the category "baton" (see actors/caf_error.hpp).
+namespace baton {
+
+/// One end of a link between two ranks.
+using link_actor = caf::typed_actor<
+    // Takes an encoded `wire_message` of the other end.
+    caf::reacts_to<atom::deliver, std::string>,
+    // INTERNAL: the data plane is ready for the peer, or not.
+    caf::reacts_to<atom::ready, expected<lane_choice>>,
+    // INTERNAL: time to look whether the peer is back.
+    caf::reacts_to<atom::retry>>;
+
+/// A rank's published actor: all that other processes can reach of it.
+using door_actor = caf::typed_actor<
+    // Answers the rank's incarnation.
+    caf::replies_to<atom::who>::with<std::uint64_t>,
+    // Takes an encoded `introduction` and the other end of a new link (a `link_actor`, untyped because CAF cannot carry
+    // handles of a typed actor without registering each); answers our own ones.
+    caf::replies_to<atom::introduce, std::string,
+                    caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,
+    // Directory: takes an encoded `rank_info`. A rank of a newer life replaces the older.
+    caf::reacts_to<atom::enlist, std::string>,
+    // Directory: answers the encoded `instance_info` once all ranks are enlisted.
+    caf::replies_to<atom::describe>::with<std::string>>;
+
+/// A send or receive session: the shell of a `send_protocol` or a `receive_protocol`.
+using session_actor = caf::typed_actor<
+    // Begins to work. Sent once by the transceiver.
+    caf::reacts_to<atom::start>,
+    // Passes on what concerns the session's request.
+    caf::reacts_to<session_input>,
+    // INTERNAL: the data plane ended the pull of (source rank, slice).
+    caf::reacts_to<atom::pulled, std::uint32_t, std::uint32_t, expected<pull_stats>>,
+    // Ends the session without a report.
+    caf::reacts_to<atom::stop>>;
+
+/// The supervisor of one rank.
+using transceiver_actor = caf::typed_actor<
+    // -- the engine's calls (see `transceiver` for their meaning) ------------------------------------------------
+    // Context: offers a slice; answered when it is accepted.
+    caf::reacts_to<atom::offer, send_slice>,
+    // Generation: receives; answered with the outcome when the request has ended.
+    caf::replies_to<atom::receive, receive_request>::with<outcome>,
+    // Generation: starts a receive; answered when it is accepted.
+    caf::reacts_to<atom::begin, receive_request>,
+    // Answers the ended requests of the side once there are that many (negative: once none is live).
+    caf::replies_to<atom::fetch, std::uint8_t, std::int64_t>::with<std::vector<outcome>>,
+    // Cancels; answers true when the request's blocks are safe to free.
+    caf::replies_to<atom::cancel, request_id>::with<bool>,
+    // Answers the request's state.
+    caf::replies_to<atom::state, request_id>::with<std::optional<request_state>>,
+    // Answers counts.
+    caf::replies_to<atom::stats>::with<transceiver::statistics>,
+    // Refuses new work from now on.
+    caf::reacts_to<atom::refuse>,
+    // Ends all live requests with `shutting_down`.
+    caf::reacts_to<atom::end_all>,
+    // Ends the rank's actors; whatever is still open is answered with `shutting_down`.
+    caf::reacts_to<atom::stop>,
+    // -- INTERNAL ----------------------------------------------------------------------------------------------
+    // The door is published at host:port: enlist with the directory, begin to sweep.
+    caf::reacts_to<atom::start, std::string>,
+    // A session's report.
+    caf::reacts_to<atom::report, session_key, session_report>,
+    // The data plane retired a session.
+    caf::reacts_to<atom::retired, session_key>,
+    // A message from a peer, by way of its link.
+    caf::reacts_to<peer_message>,
+    // A link's fate.
+    caf::reacts_to<link_event>,
+    // A directory answered.
+    caf::reacts_to<atom::describe, std::string, expected<instance_info>>,
+    // A peer knocks; by way of the door.
+    caf::replies_to<atom::introduce, std::string,
+                    caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,
+    // Time to look after deadlines.
+    caf::reacts_to<atom::sweep>>;
+
+} // namespace baton

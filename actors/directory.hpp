@@ -1,0 +1,36 @@
+#pragma once
+
+#include <vector>
+
+#include "actors/rank_context.hpp"
+
+namespace baton {
+
+/// Knows all ranks of one instance; lives on its rank 0, behind the door. Ranks enlist with it, again
+/// after it was restarted; it describes the instance once all have.
+struct directory_state {
+  static inline const char* name = "baton.directory";
+
+  /// Takes a rank in. A newer life of a rank replaces the older.
+  /// @returns `invalid_argument` or `incompatible_layout` for a rank that does not belong to this instance.
+  [[nodiscard]] expected<> enlist(rank_info info);
+
+  rank_layout first; ///< of rank 0, which the others must match
+  std::vector<std::optional<rank_info>> ranks;
+  std::vector<caf::typed_response_promise<std::string>> waiting;
+
+  [[nodiscard]] bool complete() const noexcept;
+  [[nodiscard]] std::string describe() const;
+  void answer_waiting();
+};
+
+using directory_actor = caf::typed_actor<
+    // Takes an encoded `rank_info`.
+    caf::reacts_to<atom::enlist, std::string>,
+    // Answers the encoded `instance_info` once all ranks are enlisted.
+    caf::replies_to<atom::describe>::with<std::string>>;
+
+directory_actor::behavior_type
+directory(directory_actor::stateful_pointer<directory_state> self, rank_layout first);
+
+} // namespace baton

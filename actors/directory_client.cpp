@@ -1,0 +1,92 @@
+#include "actors/directory_client.hpp"
+#include "actors/log.hpp"
+
+#include <algorithm>
+
+#include "actors/connect.hpp"
+#include "actors/log.hpp"
+
+namespace baton {
+namespace {
+
+constexpr std::chrono::milliseconds longest_backoff{500};
+
+} // namespace
+
+directory_client_actor::behavior_type
+directory_client(directory_client_actor::stateful_pointer<directory_client_state> self,
+                 rank_context_ptr rank, transceiver_actor owner, directory_errand errand) {
+  auto& state = self->state;
+  state.rank = std::move(rank);
+  state.owner = std::move(owner);
+  state.errand = std::move(errand);
+  state.begin = std::chrono::steady_clock::now();
+  self->set_down_handler([self](const caf::down_msg&) { self->state.retry_later(); });
+  self->send(self, atom::retry_v, state.round);
+  return {
+      [self](atom::retry, std::uint64_t round) {
+        if (round == self->state.round)
+          self->state.knock();
+      },
+  };
+}
+
+void directory_client_state::knock() {
+  connect_door(self, *rank, errand.endpoint, [this](expected<door_actor> door) {
+    if (!door)
+      failed(door.error());
+    else if (errand.enlist)
+      enlist(*door);
+    else
+      describe(*door);
+  });
+}
+
+void directory_client_state::enlist(const door_actor& door) {
+  self->request(door, door_timeout, atom::enlist_v, encode(*errand.enlist))
+      .then(
+          [this, door] {
+            self->monitor(door);
+            describe(door);
+          },
+          [this](caf::error& err) { failed(from_caf(err, "enlisting with " + errand.endpoint)); });
+}
+
+void directory_client_state::describe(const door_actor& door) {
+  self->request(door, door_timeout, atom::describe_v)
+      .then([this](const std::string& bytes) { described(bytes); },
+            [this](caf::error& err) { failed(from_caf(err, "asking " + errand.endpoint)); });
+}
+
+void directory_client_state::described(const std::string& bytes) {
+  auto instance = decode_instance_info(bytes);
+  if (!instance) {
+    failed(instance.error());
+    return;
+  }
+  self->send(owner, atom::describe_v, errand.endpoint, std::move(instance));
+  backoff = std::chrono::milliseconds{20};
+  if (!errand.enlist)
+    self->quit();
+}
+
+void directory_client_state::failed(const error& reason) {
+  const auto waited = std::chrono::steady_clock::now() - begin;
+  const bool final = reason.code == errc::invalid_argument ||
+                     reason.code == errc::incompatible_layout ||
+                     reason.code == errc::version_mismatch;
+  if (!final && (errand.enlist || waited < errand.patience)) {
+    retry_later();
+    return;
+  }
+  log().warn("directory {}: {}", errand.endpoint, to_string(reason));
+  self->send(owner, atom::describe_v, errand.endpoint, expected<instance_info>{fail(reason)});
+  self->quit();
+}
+
+void directory_client_state::retry_later() {
+  self->delayed_send(self, backoff, atom::retry_v, ++round);
+  backoff = std::min(backoff * 2, longest_backoff);
+}
+
+} // namespace baton

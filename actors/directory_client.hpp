@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "actors/rank_context.hpp"
+
+namespace baton {
+
+/// What a directory client is for.
+struct directory_errand {
+  std::string endpoint;            ///< host:port of the directory
+  std::optional<rank_info> enlist; ///< enlist this rank, and stay to enlist it again after a restart
+  std::chrono::milliseconds patience{10'000}; ///< how long a directory may be silent; unused when enlisting
+};
+
+/// INTERNAL to the rank: no interface of its own.
+using directory_client_actor = caf::typed_actor<caf::reacts_to<atom::retry, std::uint64_t>>;
+
+struct directory_client_state {
+  explicit directory_client_state(
+      directory_client_actor::stateful_pointer<directory_client_state> owner)
+      : self{owner} {}
+
+  static inline const char* name = "baton.directory-client";
+
+  void knock();
+  void enlist(const door_actor& door);
+  void describe(const door_actor& door);
+  void described(const std::string& bytes);
+  void failed(const error& reason);
+  void retry_later();
+
+  directory_client_actor::stateful_pointer<directory_client_state> self;
+  rank_context_ptr rank;
+  transceiver_actor owner;
+  directory_errand errand;
+  std::chrono::steady_clock::time_point begin;
+  std::chrono::milliseconds backoff{20};
+  std::uint64_t round = 0; ///< numbers the attempts; timers of older ones are dropped
+};
+
+/// Asks a directory for its instance until it answers, and tells `owner` (`atom::describe`).
+directory_client_actor::behavior_type
+directory_client(directory_client_actor::stateful_pointer<directory_client_state> self,
+                 rank_context_ptr rank, transceiver_actor owner, directory_errand errand);
+
+} // namespace baton

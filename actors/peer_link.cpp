@@ -1,0 +1,233 @@
+#include "actors/peer_link.hpp"
+#include "actors/log.hpp"
+
+#include "actors/connect.hpp"
+#include "actors/log.hpp"
+
+namespace baton {
+namespace {
+
+constexpr std::chrono::milliseconds probe_interval{100};
+// The other end maps pools and wires up endpoints before it answers.
+constexpr std::chrono::milliseconds introduction_timeout{10'000};
+
+link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self) {
+  return {
+      [self](atom::deliver, const std::string& bytes) { self->state.deliver(bytes); },
+      [self](atom::ready, expected<lane_choice>& lane) {
+        if (const auto ready = std::exchange(self->state.on_ready, nullptr))
+          ready(std::move(lane));
+      },
+      [self](atom::retry) { self->state.probe(); },
+  };
+}
+
+} // namespace
+
+expected<introduction> read_introduction(const std::string& bytes) {
+  auto intro = decode_introduction(bytes);
+  if (intro && intro->version != protocol_version)
+    return fail(errc::version_mismatch, "the peer speaks protocol {}, this rank {}; run one version",
+                intro->version, protocol_version);
+  return intro;
+}
+
+link_actor::behavior_type link_initiator(link_actor::stateful_pointer<link_state> self,
+                                         link_config config) {
+  auto& state = self->state;
+  state.config = std::move(config);
+  state.patience_ends = std::chrono::steady_clock::now() + state.config.rank->options.peer_grace;
+  self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
+  state.connect();
+  return behavior(self);
+}
+
+link_actor::behavior_type
+link_acceptor(link_actor::stateful_pointer<link_state> self, link_config config,
+              introduction intro, link_actor remote,
+              link_promise promise) {
+  auto& state = self->state;
+  state.config = std::move(config);
+  state.initiator = false;
+  self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
+  state.make_ready(intro, [self, remote, promise](expected<lane_choice> lane) mutable {
+    if (!lane) {
+      promise.deliver(to_caf(lane.error()));
+      self->state.refused(lane.error());
+      return;
+    }
+    self->state.up(remote, *lane);
+    promise.deliver(self->state.config.introduction,
+                    caf::actor_cast<caf::strong_actor_ptr>(self));
+  });
+  return behavior(self);
+}
+
+link_state::~link_state() {
+  if (is_up)
+    config.rank->peers->remove(config.peer.layout.life, remote);
+}
+
+std::string link_state::endpoint() const {
+  return fmt::format("{}:{}", config.peer.host, config.peer.port);
+}
+
+void link_state::connect() {
+  connect_door(self, *config.rank, endpoint(), [this](expected<door_actor> door) {
+    if (door)
+      introduce(*door);
+    else if (door.error().code == errc::timed_out &&
+             std::chrono::steady_clock::now() < patience_ends)
+      connect();
+    else
+      refused(door.error());
+  });
+}
+
+void link_state::introduce(const door_actor& door) {
+  self->request(door, introduction_timeout, atom::introduce_v, config.introduction,
+                caf::actor_cast<caf::strong_actor_ptr>(self))
+      .then([this](const std::string& intro,
+                   const caf::strong_actor_ptr& other) { answered(intro, other); },
+            [this](caf::error& err) {
+              refused(from_caf(err, fmt::format("introduction to rank {} of '{}' at {}",
+                                                config.peer.layout.rank,
+                                                config.peer.layout.instance, endpoint())));
+            });
+}
+
+void link_state::answered(const std::string& bytes, const caf::strong_actor_ptr& other) {
+  auto intro = read_introduction(bytes);
+  if (intro && !other)
+    intro = fail(errc::invalid_argument, "the peer answered without its end of the link");
+  if (!intro) {
+    refused(intro.error());
+    return;
+  }
+  if (intro->self().layout.life != config.peer.layout.life) {
+    refused({errc::peer_lost, fmt::format("rank {} of '{}' was restarted",
+                                          config.peer.layout.rank, config.peer.layout.instance)});
+    return;
+  }
+  make_ready(*intro, [this, other = caf::actor_cast<link_actor>(other)](expected<lane_choice> lane) {
+    if (lane)
+      up(other, *lane);
+    else
+      refused(lane.error());
+  });
+}
+
+void link_state::make_ready(const introduction& intro,
+                            std::function<void(expected<lane_choice>)> done) {
+  auto met = acquaint(*config.own, config.rank->layout.rank, intro.instance, intro.rank);
+  if (!met) {
+    done(fail(met.error()));
+    return;
+  }
+  known = std::move(*met);
+  on_ready = std::move(done);
+  config.rank->plane->introduce(known->card, [me = link_actor{self}](expected<lane_choice> lane) {
+    caf::anon_send(me, atom::ready_v, std::move(lane));
+  });
+}
+
+void link_state::up(const link_actor& other, const lane_choice& lane) {
+  remote = other;
+  is_up = true;
+  self->monitor(remote);
+  config.rank->peers->add(config.peer.layout.life, remote);
+  log().debug("link to rank {} of '{}' is up, lane {}: {}", config.peer.layout.rank,
+                config.peer.layout.instance, to_string(lane.lane), lane.reason);
+  report(link_up{config.peer.layout.life, lane});
+}
+
+void link_state::deliver(const std::string& bytes) {
+  auto message = decode_message(bytes);
+  if (!message) {
+    log().warn("message of rank {} of '{}' dropped: {}", config.peer.layout.rank,
+                 config.peer.layout.instance, message.error().text);
+    return;
+  }
+  const auto& life = config.peer.layout.life;
+  if (const auto* call = std::get_if<pull_request>(&*message);
+      call && known && (call->layout_digest != known->digest || call->receivers != known->receivers)) {
+    config.rank->peers->send(
+        life, cancel_notice{call->request, call->pull,
+                            {errc::incompatible_layout,
+                             fmt::format("layout digest {:x} and {} receivers, introduced were {:x} "
+                                         "and {}",
+                                         call->layout_digest, call->receivers, known->digest,
+                                         known->receivers)}});
+    return;
+  }
+  self->send(config.owner, peer_message{life, std::move(*message)});
+}
+
+void link_state::down(const caf::down_msg& message) {
+  if (!is_up || message.source != caf::actor_cast<caf::actor_addr>(remote))
+    return;
+  is_up = false;
+  config.rank->peers->remove(config.peer.layout.life, remote);
+  if (!message.reason) {
+    gone("its transceiver ended");
+    return;
+  }
+  report(link_loss{config.peer.layout.life, false});
+  patience_ends = std::chrono::steady_clock::now() + config.rank->options.peer_grace;
+  probe();
+}
+
+void link_state::probe() {
+  if (is_up)
+    return;
+  if (std::chrono::steady_clock::now() >= patience_ends) {
+    gone("it did not come back in time");
+    return;
+  }
+  connect_door(self, *config.rank, endpoint(), [this](expected<door_actor> door) {
+    if (!door && door.error().code == errc::timed_out) {
+      probe_later();
+      return;
+    }
+    if (!door) {
+      gone(door.error().text);
+      return;
+    }
+    self->request(*door, door_timeout, atom::who_v)
+        .then(
+            [this, door = *door](std::uint64_t life) {
+              if (life != config.peer.layout.life.value)
+                gone("another process answers at its endpoint");
+              else if (initiator)
+                introduce(door);
+              else
+                probe_later();
+            },
+            [this](caf::error&) { probe_later(); });
+  });
+}
+
+void link_state::probe_later() {
+  self->delayed_send(self, probe_interval, atom::retry_v);
+}
+
+void link_state::gone(const std::string& why) {
+  log().info("rank {} of '{}' at {} is lost: {}", config.peer.layout.rank,
+               config.peer.layout.instance, endpoint(), why);
+  config.rank->plane->forget(config.peer.layout.life);
+  report(link_loss{config.peer.layout.life, true});
+  self->quit();
+}
+
+void link_state::refused(error reason) {
+  log().warn("no link to rank {} of '{}' at {}: {}", config.peer.layout.rank,
+               config.peer.layout.instance, endpoint(), to_string(reason));
+  report(link_refused{config.peer.layout.life, std::move(reason)});
+  self->quit();
+}
+
+void link_state::report(link_event event) {
+  self->send(config.owner, std::move(event));
+}
+
+} // namespace baton

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "actors/acquaintance.hpp"
+#include "actors/rank_context.hpp"
+
+namespace baton {
+
+/// Whoever introduces itself gets our introduction and our end of the link.
+using link_promise = caf::typed_response_promise<std::string, caf::strong_actor_ptr>;
+
+/// What both ends of a link start from.
+struct link_config {
+  rank_context_ptr rank;
+  transceiver_actor owner;
+  std::shared_ptr<const instance_info> own;
+  std::string introduction; ///< encoded
+  rank_info peer;
+};
+
+/// One end of the link to one remote rank: connects, introduces, passes messages on, watches.
+///
+///     initiator: connecting -> introducing -> up -> broken -> (connecting again | gone)
+///     acceptor:                introducing -> up -> broken -> (replaced by a new one | gone)
+///
+/// A broken link is reported at once; `gone` follows when the peer's endpoint refuses, answers as somebody else, or stays
+/// silent for `transceiver_options::peer_grace`.
+struct link_state {
+  explicit link_state(link_actor::stateful_pointer<link_state> owner) : self{owner} {}
+  ~link_state();
+
+  static inline const char* name = "baton.link";
+
+  void connect();
+  void introduce(const door_actor& door);
+  void answered(const std::string& intro, const caf::strong_actor_ptr& other);
+  void make_ready(const introduction& intro, std::function<void(expected<lane_choice>)> done);
+  void up(const link_actor& other, const lane_choice& lane);
+  void deliver(const std::string& bytes);
+  void down(const caf::down_msg& message);
+  void probe();
+  void probe_later();
+  void gone(const std::string& why);
+  void refused(error reason);
+  void report(link_event event);
+  [[nodiscard]] std::string endpoint() const;
+
+  link_actor::stateful_pointer<link_state> self;
+  link_config config;
+  bool initiator = true;
+  bool is_up = false;
+  link_actor remote;
+  std::optional<acquaintance> known;
+  std::function<void(expected<lane_choice>)> on_ready; ///< waits for the data plane
+  std::chrono::steady_clock::time_point patience_ends;
+};
+
+/// The end that asks. Reports `link_up` or `link_refused`, then `link_loss`.
+link_actor::behavior_type link_initiator(link_actor::stateful_pointer<link_state> self,
+                                         link_config config);
+
+/// The end that is asked: answers `promise` with its own introduction and itself.
+link_actor::behavior_type
+link_acceptor(link_actor::stateful_pointer<link_state> self, link_config config,
+              introduction intro, link_actor remote,
+              link_promise promise);
+
+/// Decodes an introduction and checks the versions.
+/// @returns `invalid_argument` or `version_mismatch`, which names both versions.
+[[nodiscard]] expected<introduction> read_introduction(const std::string& bytes);
+
+} // namespace baton

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "actors/session.hpp"
+#include "messages/wire.hpp"
+#include "transport/pairs.hpp"
+
+namespace baton {
+
+/// What the router needs from the world around it. Calls must not re-enter the router.
+class router_backend {
+public:
+  virtual ~router_backend() = default;
+
+  /// Asks the directory at `endpoint` (host:port) for its instance until it answers; the answer goes to
+  /// `router::described`.
+  virtual void describe(const std::string& endpoint) = 0;
+  /// Makes a link to a peer; its fate goes to `router::handle`.
+  virtual void connect(const rank_info& peer, const instance_info& instance) = 0;
+  virtual void routed(session_key key, tl::expected<receive_route, attempt_failure> route) = 0;
+};
+
+/// A link to a peer is ready: introduced on both sides, its lane chosen.
+struct link_up {
+  incarnation peer;
+  lane_choice lane;
+};
+
+/// A link could not be made, and will not be: the peer refused, or is somebody else now.
+struct link_refused {
+  incarnation peer;
+  error reason;
+};
+
+/// What happens to links.
+using link_event = std::variant<link_up, link_refused, link_loss>;
+
+/// Finds out where a request's cache comes from: learns the context instance from its directory once, works out the
+/// pairs of ranks, and has links made to the sources. Every question waits until all it needs
+/// is there or has failed for good. Not thread-safe.
+class router {
+public:
+  router(std::uint32_t rank, router_backend& backend);
+
+  /// The instance that this rank belongs to is complete.
+  void own_instance(instance_info instance);
+  [[nodiscard]] const std::optional<instance_info>& own() const noexcept { return own_; }
+
+  void ask(session_key key, const disaggregated_params& context);
+  void forget(session_key key);
+  void described(const std::string& endpoint, expected<instance_info> instance);
+  void handle(const link_event& event);
+
+  [[nodiscard]] std::size_t pending() const noexcept { return pending_.size(); }
+
+private:
+  struct instance_entry {
+    std::optional<instance_info> info;
+    std::vector<rank_layout> layouts;
+    std::map<std::uint32_t, pair_table> pairs; ///< by context dp rank
+  };
+  struct link_entry {
+    bool up = false;
+    lane_choice lane;
+  };
+  using answer = tl::expected<receive_route, attempt_failure>;
+
+  void advance();
+  /// Returns nullopt while something is still on its way.
+  [[nodiscard]] std::optional<answer> resolve(const disaggregated_params& context);
+  [[nodiscard]] expected<const pair_table*> pairs(instance_entry& instance, std::uint32_t dp_rank);
+  [[nodiscard]] bool ready(const rank_info& peer, const instance_info& instance);
+  void fail_all(const std::string& endpoint, const attempt_failure& failure);
+
+  std::uint32_t rank_;
+  router_backend& backend_;
+  std::optional<instance_info> own_;
+  std::vector<rank_layout> own_layouts_;
+  std::uint64_t own_digest_ = 0;
+  std::unordered_map<std::string, instance_entry> instances_; ///< by endpoint
+  std::unordered_map<incarnation, link_entry> links_;
+  std::map<session_key, disaggregated_params> pending_;
+};
+
+} // namespace baton

@@ -1,0 +1,347 @@
+#include "actors/transceiver_actor.hpp"
+#include "actors/log.hpp"
+
+#include <utility>
+
+#include "actors/caf_error.hpp"
+#include "actors/peer_link.hpp"
+#include "actors/sessions.hpp"
+#include "actors/log.hpp"
+#include "transport/rank_plane.hpp"
+
+namespace baton {
+namespace {
+
+time_point now() {
+  return std::chrono::steady_clock::now();
+}
+
+caf::result<void> to_result(const expected<>& done) {
+  if (!done)
+    return to_caf(done.error());
+  return caf::unit;
+}
+
+} // namespace
+
+transceiver_state::~transceiver_state() {
+  const auto ended = to_caf({errc::shutting_down, "this rank's transceiver has ended"});
+  for (auto& [id, promise] : receivers_)
+    promise.deliver(ended);
+  for (auto& [id, promise] : cancellers_)
+    promise.deliver(ended);
+  for (auto& [id, promise] : fetchers_)
+    promise.deliver(ended);
+  for (auto& visitor : visitors_)
+    visitor.promise.deliver(ended);
+}
+
+void transceiver_state::init(rank_context_ptr rank) {
+  rank_ = std::move(rank);
+  supervisor_ = std::make_unique<supervisor>(rank_->layout, rank_->options, *this);
+  router_ = std::make_unique<router>(rank_->layout.rank, *this);
+}
+
+void transceiver_state::start(const std::string& own_endpoint) {
+  const auto colon = own_endpoint.rfind(':');
+  rank_info self{rank_->layout, own_endpoint.substr(0, colon),
+                 static_cast<std::uint16_t>(std::stoul(own_endpoint.substr(colon + 1))),
+                 rank_->plane->manifest()};
+  own_directory_ = rank_->endpoint.directory.empty() ? own_endpoint : rank_->endpoint.directory;
+  send_client({own_directory_, std::move(self)});
+  sweep();
+}
+
+// -- calls ----------------------------------------------------------------------------------------
+
+caf::result<void> transceiver_state::offer(send_slice slice) {
+  const auto done = supervisor_->offer(now(), std::move(slice));
+  return to_result(done);
+}
+
+caf::result<outcome> transceiver_state::receive(receive_request request) {
+  const auto caller = ++last_caller_;
+  auto done = supervisor_->receive(now(), std::move(request), caller);
+  if (!done) {
+    if (done.error().code == errc::duplicate_request)
+      log().warn("{}", done.error().text);
+    return to_caf(done.error());
+  }
+  auto promise = self_->make_response_promise<outcome>();
+  receivers_.emplace(caller, promise);
+  settle();
+  return promise;
+}
+
+caf::result<void> transceiver_state::begin(receive_request request) {
+  const auto done = supervisor_->receive(now(), std::move(request), std::nullopt);
+  if (!done && done.error().code == errc::duplicate_request)
+    log().warn("{}", done.error().text);
+  settle();
+  return to_result(done);
+}
+
+caf::result<std::vector<outcome>> transceiver_state::fetch(instance_role side,
+                                                           std::int64_t at_least) {
+  const auto caller = ++last_caller_;
+  auto promise = self_->make_response_promise<std::vector<outcome>>();
+  fetchers_.emplace(caller, promise);
+  supervisor_->await_ended(side,
+                           at_least < 0 ? std::nullopt
+                                        : std::optional{static_cast<std::size_t>(at_least)},
+                           caller);
+  return promise;
+}
+
+caf::result<bool> transceiver_state::cancel(request_id request) {
+  const auto caller = ++last_caller_;
+  auto promise = self_->make_response_promise<bool>();
+  cancellers_.emplace(caller, promise);
+  supervisor_->cancel(now(), request, caller);
+  return promise;
+}
+
+caf::result<std::string, caf::strong_actor_ptr>
+transceiver_state::introduce(const std::string& intro, const caf::strong_actor_ptr& remote) {
+  if (!remote)
+    return to_caf({errc::invalid_argument, "an introduction came without the other end of the link"});
+  auto promise = self_->make_response_promise<std::string, caf::strong_actor_ptr>();
+  knock visitor{intro, caf::actor_cast<link_actor>(remote), promise};
+  if (own_)
+    accept(std::move(visitor));
+  else
+    visitors_.push_back(std::move(visitor));
+  return promise;
+}
+
+void transceiver_state::accept(knock visitor) {
+  auto intro = read_introduction(visitor.intro);
+  if (!intro) {
+    log().warn("an introduction was refused: {}", to_string(intro.error()));
+    visitor.promise.deliver(to_caf(intro.error()));
+    return;
+  }
+  const auto& peer = intro->self();
+  const auto life = peer.layout.life;
+  if (const auto old = links_.find(life); old != links_.end())
+    caf::anon_send_exit(old->second, caf::exit_reason::kill);
+  links_[life] = self_->spawn(link_acceptor,
+                              link_config{rank_, self_, own_, introduction_, peer}, std::move(*intro),
+                              visitor.remote, visitor.promise);
+}
+
+transceiver::statistics transceiver_state::stats() const {
+  transceiver::statistics counts;
+  counts.live_sends = supervisor_->live(instance_role::context);
+  counts.live_receives = supervisor_->live(instance_role::generation);
+  counts.sessions = sessions_.size();
+  counts.early_requests = supervisor_->early();
+  counts.waiting_callers = receivers_.size() + cancellers_.size() + fetchers_.size();
+  counts.leases_granted = rank_->plane->granted();
+  counts.links = rank_->peers->size();
+  counts.dropped_messages = supervisor_->dropped();
+  return counts;
+}
+
+void transceiver_state::stop() {
+  for (const auto& [life, link] : links_)
+    caf::anon_send_exit(link, caf::exit_reason::user_shutdown);
+  for (const auto& client : clients_)
+    caf::anon_send_exit(client, caf::exit_reason::user_shutdown);
+  for (const auto& [key, session] : sessions_)
+    caf::anon_send(session, atom::stop_v);
+  self_->quit();
+}
+
+// -- events ---------------------------------------------------------------------------------------
+
+void transceiver_state::link_changed(const link_event& event) {
+  const auto* loss = std::get_if<link_loss>(&event);
+  if (const auto* refused = std::get_if<link_refused>(&event))
+    links_.erase(refused->peer);
+  else if (loss && loss->gone)
+    links_.erase(loss->peer);
+  router_->handle(event);
+  settle();
+  if (loss)
+    supervisor_->link_lost(now(), *loss);
+}
+
+void transceiver_state::described(const std::string& endpoint, expected<instance_info> instance) {
+  if (endpoint != own_directory_) {
+    router_->described(endpoint, std::move(instance));
+  } else if (!instance) {
+    log().error("this rank cannot join its instance: {}", to_string(instance.error()));
+  } else {
+    own_ = std::make_shared<const instance_info>(*instance);
+    introduction_ = encode(introduction{protocol_version, ucx_version(), rank_->layout.rank, *own_});
+    router_->own_instance(std::move(*instance));
+    for (auto& visitor : std::exchange(visitors_, {}))
+      accept(std::move(visitor));
+  }
+  settle();
+}
+
+void transceiver_state::received(peer_message message) {
+  supervisor_->received(now(), message.peer, std::move(message.message));
+}
+
+void transceiver_state::reported(session_key key, session_report report) {
+  supervisor_->reported(now(), key, std::move(report));
+}
+
+void transceiver_state::retired(session_key key) {
+  supervisor_->retired(now(), key);
+}
+
+void transceiver_state::down(const caf::down_msg& message) {
+  const auto found = session_of_.find(message.source);
+  if (found == session_of_.end())
+    return;
+  const auto key = found->second;
+  session_of_.erase(found);
+  sessions_.erase(key);
+  supervisor_->crashed(now(), key, from_caf(message.reason, "unknown reason").text);
+}
+
+void transceiver_state::sweep() {
+  supervisor_->sweep(now());
+  settle();
+  self_->delayed_send(self_, rank_->options.sweep, atom::sweep_v);
+}
+
+void transceiver_state::settle() {
+  while (!found_.empty())
+    for (auto& [key, route] : std::exchange(found_, {}))
+      supervisor_->routed(now(), key, std::move(route));
+}
+
+// -- supervisor_backend ---------------------------------------------------------------------------
+
+void transceiver_state::send(incarnation peer, wire_message message) {
+  rank_->peers->send(peer, message);
+}
+
+void transceiver_state::route(session_key key, const receive_request& request, time_point) {
+  router_->ask(key, request.context);
+}
+
+void transceiver_state::spawn(receive_spec spec) {
+  const auto key = spec.key;
+  watch(key, self_->spawn<caf::monitored>(receive_session, rank_, transceiver_actor{self_},
+                                          std::move(spec)));
+}
+
+void transceiver_state::spawn(send_spec spec) {
+  const auto key = spec.key;
+  watch(key, self_->spawn<caf::monitored>(send_session, rank_, transceiver_actor{self_},
+                                          std::move(spec)));
+}
+
+void transceiver_state::watch(session_key key, session_actor session) {
+  session_of_.emplace(session.address(), key);
+  caf::anon_send(session, atom::start_v);
+  sessions_.emplace(key, std::move(session));
+}
+
+void transceiver_state::tell(session_key key, session_input input) {
+  if (const auto found = sessions_.find(key); found != sessions_.end())
+    caf::anon_send(found->second, std::move(input));
+}
+
+void transceiver_state::dismiss(session_key key) {
+  router_->forget(key);
+  const auto found = sessions_.find(key);
+  if (found == sessions_.end())
+    return;
+  session_of_.erase(found->second.address());
+  caf::anon_send(found->second, atom::stop_v);
+  sessions_.erase(found);
+}
+
+void transceiver_state::retire(session_key key) {
+  rank_->plane->retire(key, [me = transceiver_actor{self_}, key] {
+    caf::anon_send(me, atom::retired_v, key);
+  });
+}
+
+void transceiver_state::answer(caller_id caller, outcome result) {
+  if (auto node = receivers_.extract(caller))
+    node.mapped().deliver(std::move(result));
+}
+
+void transceiver_state::answer_safe(caller_id caller) {
+  if (auto node = cancellers_.extract(caller))
+    node.mapped().deliver(true);
+}
+
+void transceiver_state::answer_ended(caller_id caller, std::vector<outcome> ended) {
+  if (auto node = fetchers_.extract(caller))
+    node.mapped().deliver(std::move(ended));
+}
+
+// -- router_backend -------------------------------------------------------------------------------
+
+void transceiver_state::describe(const std::string& endpoint) {
+  send_client({endpoint, std::nullopt});
+}
+
+void transceiver_state::send_client(directory_errand errand) {
+  std::erase_if(clients_, [](const auto& client) {
+    return !client;
+  });
+  clients_.push_back(self_->spawn(directory_client, rank_, transceiver_actor{self_},
+                                  std::move(errand)));
+}
+
+void transceiver_state::connect(const rank_info& peer, const instance_info&) {
+  const auto life = peer.layout.life;
+  if (links_.contains(life))
+    return;
+  links_.emplace(life, self_->spawn(link_initiator, link_config{rank_, transceiver_actor{self_}, own_,
+                                                                introduction_, peer}));
+}
+
+void transceiver_state::routed(session_key key, tl::expected<receive_route, attempt_failure> route) {
+  found_.push_back({key, std::move(route)});
+}
+
+// -- shell ----------------------------------------------------------------------------------------
+
+transceiver_actor::behavior_type
+transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self, rank_context_ptr rank) {
+  self->state.init(std::move(rank));
+  self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
+  return {
+      [self](atom::offer, send_slice& slice) { return self->state.offer(std::move(slice)); },
+      [self](atom::receive, receive_request& request) {
+        return self->state.receive(std::move(request));
+      },
+      [self](atom::begin, receive_request& request) { return self->state.begin(std::move(request)); },
+      [self](atom::fetch, std::uint8_t side, std::int64_t at_least) {
+        return self->state.fetch(static_cast<instance_role>(side), at_least);
+      },
+      [self](atom::cancel, request_id request) { return self->state.cancel(request); },
+      [self](atom::state, request_id request) { return self->state.logic().state_of(request); },
+      [self](atom::stats) { return self->state.stats(); },
+      [self](atom::refuse) { self->state.logic().refuse_new(); },
+      [self](atom::end_all) { self->state.logic().cancel_all(now()); },
+      [self](atom::stop) { self->state.stop(); },
+      [self](atom::start, const std::string& endpoint) { self->state.start(endpoint); },
+      [self](atom::report, session_key key, session_report& report) {
+        self->state.reported(key, std::move(report));
+      },
+      [self](atom::retired, session_key key) { self->state.retired(key); },
+      [self](peer_message& message) { self->state.received(std::move(message)); },
+      [self](const link_event& event) { self->state.link_changed(event); },
+      [self](atom::describe, const std::string& endpoint, expected<instance_info>& instance) {
+        self->state.described(endpoint, std::move(instance));
+      },
+      [self](atom::introduce, const std::string& intro, const caf::strong_actor_ptr& remote) {
+        return self->state.introduce(intro, remote);
+      },
+      [self](atom::sweep) { self->state.sweep(); },
+  };
+}
+
+} // namespace baton

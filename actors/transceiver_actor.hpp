@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/directory_client.hpp"
+#include "actors/peer_link.hpp"
+#include "actors/rank_context.hpp"
+#include "actors/router.hpp"
+#include "actors/supervisor.hpp"
+
+namespace baton {
+
+/// Shell of the `supervisor` and the `router` of one rank: spawns and watches the sessions and links, and keeps the
+/// promises of all callers.
+class transceiver_state : public supervisor_backend, public router_backend {
+public:
+  explicit transceiver_state(transceiver_actor::stateful_pointer<transceiver_state> self)
+      : self_{self} {}
+  /// Answers whoever still waits with `shutting_down`.
+  ~transceiver_state() override;
+
+  static inline const char* name = "baton.transceiver";
+
+  void init(rank_context_ptr rank);
+  /// The rank's door is published at host:port.
+  void start(const std::string& own_endpoint);
+
+  // -- calls -------------------------------------------------------------------------------------------------
+  caf::result<void> offer(send_slice slice);
+  caf::result<outcome> receive(receive_request request);
+  caf::result<void> begin(receive_request request);
+  caf::result<std::vector<outcome>> fetch(instance_role side, std::int64_t at_least);
+  caf::result<bool> cancel(request_id request);
+  caf::result<std::string, caf::strong_actor_ptr> introduce(const std::string& intro,
+                                                            const caf::strong_actor_ptr& remote);
+  [[nodiscard]] transceiver::statistics stats() const;
+  [[nodiscard]] supervisor& logic() noexcept { return *supervisor_; }
+  void stop();
+
+  // -- events ------------------------------------------------------------------------------------------------
+  void link_changed(const link_event& event);
+  void described(const std::string& endpoint, expected<instance_info> instance);
+  void received(peer_message message);
+  void reported(session_key key, session_report report);
+  void retired(session_key key);
+  void down(const caf::down_msg& message);
+  void sweep();
+
+  // -- supervisor_backend --------------------------------------------------------------------------------------
+  void send(incarnation peer, wire_message message) override;
+  void route(session_key key, const receive_request& request, time_point deadline) override;
+  void spawn(receive_spec spec) override;
+  void spawn(send_spec spec) override;
+  void tell(session_key key, session_input input) override;
+  void dismiss(session_key key) override;
+  void retire(session_key key) override;
+  void answer(caller_id caller, outcome result) override;
+  void answer_safe(caller_id caller) override;
+  void answer_ended(caller_id caller, std::vector<outcome> ended) override;
+
+  // -- router_backend ------------------------------------------------------------------------------------------
+  void describe(const std::string& endpoint) override;
+  void connect(const rank_info& peer, const instance_info& instance) override;
+  void routed(session_key key, tl::expected<receive_route, attempt_failure> route) override;
+
+private:
+  struct knock {
+    std::string intro;
+    link_actor remote;
+    link_promise promise;
+  };
+
+  struct found_route {
+    session_key key;
+    tl::expected<receive_route, attempt_failure> route;
+  };
+
+  void watch(session_key key, session_actor session);
+  void send_client(directory_errand errand);
+  void accept(knock visitor);
+  /// Hands routes to the supervisor that were found while it was calling.
+  void settle();
+
+  transceiver_actor::stateful_pointer<transceiver_state> self_;
+  rank_context_ptr rank_;
+  std::string own_directory_; ///< host:port
+  std::unique_ptr<supervisor> supervisor_;
+  std::unique_ptr<router> router_;
+  std::shared_ptr<const instance_info> own_;
+  std::string introduction_;
+  std::unordered_map<session_key, session_actor> sessions_;
+  std::unordered_map<caf::actor_addr, session_key> session_of_;
+  std::unordered_map<incarnation, link_actor> links_;
+  std::vector<directory_client_actor> clients_;
+  std::vector<found_route> found_;
+  std::vector<knock> visitors_; ///< came before this rank knew its own instance
+  caller_id last_caller_ = 0;
+  std::unordered_map<caller_id, caf::typed_response_promise<outcome>> receivers_;
+  std::unordered_map<caller_id, caf::typed_response_promise<bool>> cancellers_;
+  std::unordered_map<caller_id, caf::typed_response_promise<std::vector<outcome>>> fetchers_;
+};
+
+transceiver_actor::behavior_type
+transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self, rank_context_ptr rank);
+
+} // namespace baton

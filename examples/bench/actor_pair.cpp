@@ -1,0 +1,36 @@
+#include "examples/bench/actor_pair.hpp"
+
+namespace baton::bench {
+
+using nlohmann::json;
+
+actor_pair::actor_pair(const cache_setup& setup)
+    : context_{"context", actor_start(instance_role::context, setup)},
+      generation_{"generation", actor_start(instance_role::generation, setup)} {
+  const auto where = context_.ask("describe");
+  endpoint_ = where.at("endpoint").get<std::string>();
+  echo_port_ = where.at("echo_port").get<std::uint16_t>();
+}
+
+json actor_pair::range(std::uint64_t first, std::uint64_t count) const {
+  return {{"first", first}, {"count", count}, {"endpoint", endpoint_}};
+}
+
+std::vector<double> actor_pair::hand_over(std::size_t first, std::size_t count) {
+  context_.ask("offer", range(first, count));
+  auto us = generation_.ask("receive", range(first, count)).get<std::vector<double>>();
+  context_.ask("offered");
+  return us;
+}
+
+void actor_pair::check() {
+  context_.check();
+  generation_.check();
+}
+
+void actor_pair::end() {
+  generation_.end();
+  context_.end();
+}
+
+} // namespace baton::bench

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "examples/bench/actor_rank.hpp"
+#include "examples/bench/remote_rank.hpp"
+
+namespace baton::bench {
+
+/// A context and a generation rank, each a whole rank in a process of its own.
+class actor_pair {
+public:
+  explicit actor_pair(const cache_setup& setup);
+
+  [[nodiscard]] remote_rank& context() noexcept { return context_; }
+  [[nodiscard]] remote_rank& generation() noexcept { return generation_; }
+  [[nodiscard]] std::uint16_t echo_port() const noexcept { return echo_port_; }
+  /// Returns the arguments of a verb that concerns requests `first` to `first + count`.
+  [[nodiscard]] nlohmann::json range(std::uint64_t first, std::uint64_t count) const;
+
+  /// Offers requests, then receives one after the other. @returns microseconds of each.
+  [[nodiscard]] std::vector<double> hand_over(std::size_t first, std::size_t count);
+  /// Checks all bytes, once all requests were handed over.
+  void check();
+  void end();
+
+private:
+  remote_rank context_;
+  remote_rank generation_;
+  std::string endpoint_;
+  std::uint16_t echo_port_ = 0;
+};
+
+} // namespace baton::bench

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+
+#include <caf/actor.hpp>
+#include <caf/actor_system.hpp>
+
+#include "actors/config.hpp"
+#include "actors/transceiver.hpp"
+#include "examples/bench/cache.hpp"
+#include "examples/bench/rank_server.hpp"
+
+namespace baton::bench {
+
+/// Returns what an `actor_rank` is started with.
+[[nodiscard]] nlohmann::json actor_start(instance_role role, const cache_setup& setup);
+
+/// A whole rank, used through the blocking facade.
+///
+/// | verb | arguments | answer |
+/// |---|---|---|
+/// | describe | | `endpoint`, `echo_port` of an echo actor |
+/// | offer | `first`, `count` of requests | |
+/// | offered | | waits until all of them have ended well |
+/// | receive | `first`, `count`, `endpoint` | microseconds of each |
+/// | ping | `port`, `count`, `bytes` | `blocking`, `events`: microseconds of each round trip |
+/// | begin | `first`, `count` of request ids, `endpoint` | |
+/// | cancel | `first`, `count`, `threads` | seconds until all blocks are safe |
+/// | counts | | `early`, `sessions`, `live` |
+/// | footprint | | `resident`, `heap` in bytes |
+/// | rest | milliseconds | share of a core that the process used meanwhile |
+/// | check | | number of wrong bytes |
+class actor_rank final : public rank {
+public:
+  explicit actor_rank(const nlohmann::json& start);
+  ~actor_rank() override;
+
+  [[nodiscard]] nlohmann::json answer(const std::string& verb,
+                                      const nlohmann::json& arguments) override;
+
+private:
+  void offer(std::size_t request);
+  void wait_for_offers();
+  [[nodiscard]] double receive(std::size_t request, const std::string& endpoint);
+  [[nodiscard]] nlohmann::json ping(const nlohmann::json& arguments);
+  void begin(request_id request, const std::string& endpoint);
+  [[nodiscard]] double cancel(std::uint64_t first, std::uint64_t count, std::size_t threads);
+  [[nodiscard]] receive_request wanted(request_id id, std::size_t blocks_of,
+                                       const std::string& endpoint) const;
+
+  rank_cache cache_;
+  std::shared_ptr<rank_plane> plane_;
+  actor_config config_;
+  caf::actor_system system_;
+  transceiver transceiver_;
+  caf::actor echo_;
+  std::uint16_t echo_port_ = 0;
+};
+
+} // namespace baton::bench

@@ -1,0 +1,401 @@
+#include "examples/handoff/rank.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+
+#include <caf/actor_system.hpp>
+#include <spdlog/cfg/env.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "actors/config.hpp"
+#include "actors/transceiver.hpp"
+#include "examples/handoff/blocks.hpp"
+#include "examples/handoff/content.hpp"
+#include "examples/handoff/control.hpp"
+#include "examples/handoff/dump.hpp"
+#include "examples/handoff/parking.hpp"
+#include "examples/handoff/workers.hpp"
+#include "transport/pool.hpp"
+#include "transport/rank_plane.hpp"
+
+namespace baton::handoff {
+
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+/// How long the runner may take to read a message before it is dropped.
+constexpr milliseconds send_limit{10'000};
+/// Pause between two looks for ended requests.
+constexpr milliseconds poll_pause{1};
+/// What a cancel gets as a head start before the session that is parked goes on; see
+/// `rank_process::cancel`.
+constexpr milliseconds cancel_head_start{20};
+/// What a parked session waits for the runner on top of the fault's own delay and the request's
+/// timeout.
+constexpr milliseconds park_limit{30'000};
+
+/// Parked sessions hold a pool thread each, so there is one more for every fault.
+struct rank_config : actor_config {
+  explicit rank_config(std::size_t faults) {
+    set("scheduler.max-threads", static_cast<std::int64_t>(4 + faults));
+  }
+};
+
+milliseconds parking_limit(const scenario& run) {
+  auto limit = run.timeout + park_limit;
+  for (const auto& fault : run.faults)
+    limit += fault.after;
+  return limit;
+}
+
+json describe(const outcome& ended) {
+  json sources = json::array();
+  for (const auto& source : ended.sources)
+    sources.push_back({{"rank", source.rank},
+                       {"lane", to_string(source.lane.lane)},
+                       {"reason", source.lane.reason},
+                       {"bytes", source.bytes}});
+  return {{"state", to_string(ended.state)},
+          {"error", ended.failure ? json(to_string(*ended.failure)) : json()},
+          {"bytes", ended.bytes},
+          {"fragments", ended.fragments},
+          {"templates", ended.templates},
+          {"sources", std::move(sources)},
+          {"wait_us", ended.waited.count()},
+          {"pull_us", ended.pulling.count()},
+          {"total_us", ended.total.count()},
+          {"attempts", ended.attempts}};
+}
+
+/// What goes along with a request, so that its arrival can be checked too.
+aux_data aux_of(const request_spec& request) {
+  return {{static_cast<std::int32_t>(request.id.value & 0x7FFF'FFFF)}, {}, {}};
+}
+
+/// One rank: its memory, its transceiver, and the calls that an engine would make.
+class rank_process {
+public:
+  rank_process(control_channel& channel, const json& start, scenario run, rank_layout layout);
+  ~rank_process() { stop(); }
+  rank_process(const rank_process&) = delete;
+  rank_process& operator=(const rank_process&) = delete;
+
+  expected<> start(const json& start);
+  /// Carries out one command of the runner. Never blocks on a session.
+  void handle(const json& command);
+  [[nodiscard]] bool finished() const noexcept { return finished_; }
+
+private:
+  expected<> make_pools(const json& start);
+  rank_cache cache() const;
+  void say(json message) { channel_.send(message, send_limit); }
+
+  void offer(std::size_t index);
+  void receive(std::size_t index, const disaggregated_params& context);
+  void cancel(std::size_t fault);
+  void finish(const std::string& dump);
+  void stop();
+
+  void watch_outcomes();
+  void report(std::size_t index, const outcome& ended);
+  void report_refusal(std::size_t index, const error& reason);
+
+  control_channel& channel_;
+  const scenario run_;
+  const rank_name self_;
+  rank_layout layout_;
+  std::vector<request_tables> tables_;
+  std::unordered_map<request_id, std::size_t> index_of_;
+  std::mutex states_mutex_;
+  std::vector<request_state> states_;
+  parking parking_;
+  std::shared_ptr<rank_plane> plane_;
+  rank_config config_;
+  caf::actor_system system_;
+  std::optional<transceiver> transceiver_;
+  std::atomic<std::size_t> watched_{0}; ///< requests whose end `watch_outcomes` will see
+  std::atomic<bool> stopping_{false};
+  bool finished_ = false;
+  std::thread watcher_;
+  std::optional<workers> workers_;
+};
+
+rank_process::rank_process(control_channel& channel, const json& start, scenario run,
+                           rank_layout layout)
+    : channel_{channel},
+      run_{std::move(run)},
+      self_{layout.role, layout.rank},
+      layout_{std::move(layout)},
+      tables_{draw_blocks(run_, layout_)},
+      states_(run_.requests.size(), layout_.role == instance_role::context
+                                        ? request_state::context_trans_in_progress
+                                        : request_state::generation_trans_in_progress),
+      parking_{run_.faults, self_, parking_limit(run_),
+               [this](std::size_t fault) {
+                 say({{"event", "parked"}, {"fault", fault}});
+               }},
+      config_{run_.faults.size()},
+      system_{config_} {
+  layout_.life = random_id<incarnation>();
+  layout_.instance = start.at("instance").get<std::string>();
+  for (std::size_t i = 0; i < run_.requests.size(); ++i)
+    index_of_.emplace(run_.requests[i].id, i);
+}
+
+expected<> rank_process::make_pools(const json& start) {
+  std::vector<host_pool> pools;
+  for (const auto& pool : layout_.pools) {
+    auto made = host_pool::create(pool.bytes());
+    if (!made)
+      return fail(made.error());
+    pools.push_back(std::move(*made));
+  }
+  plane_options options;
+  options.lanes = run_.lane;
+  options.tcp_devices = start.at("tcp").get<std::string>();
+  options.ucx_transports = start.at("ucx_tls").get<std::string>();
+  auto plane = rank_plane::create(layout_.life, layout_, std::move(pools), options);
+  if (!plane)
+    return fail(plane.error());
+  plane_ = std::move(*plane);
+  return {};
+}
+
+rank_cache rank_process::cache() const {
+  rank_cache cache{run_, layout_, tables_, {}};
+  for (std::size_t i = 0; i < layout_.pools.size(); ++i)
+    cache.pools.push_back(plane_->pool(i).memory().first(layout_.pools[i].bytes()));
+  return cache;
+}
+
+expected<> rank_process::start(const json& start) {
+  if (auto made = make_pools(start); !made)
+    return made;
+  transceiver_options options;
+  if (parking_.used())
+    options.probe = [this](probe_point point, request_id request) {
+      parking_.pass(point, request);
+    };
+  rank_endpoint endpoint;
+  endpoint.directory = start.at("directory").get<std::string>();
+  auto started = transceiver::start(system_, layout_, plane_, std::move(endpoint), options);
+  if (!started)
+    return fail(started.error());
+  transceiver_ = std::move(*started);
+  say({{"event", "started"},
+       {"endpoint", transceiver_->endpoint()},
+       {"directory", transceiver_->get_disaggregated_params().endpoint}});
+  clear_pools(cache());
+  if (self_.side == instance_role::context)
+    write_requests(cache());
+  workers_.emplace();
+  watcher_ = std::thread{[this] { watch_outcomes(); }};
+  say({{"event", "ready"}});
+  return {};
+}
+
+void rank_process::handle(const json& command) {
+  const auto what = command.at("do").get<std::string>();
+  if (what == "offer")
+    workers_->run([this, index = command.at("request").get<std::size_t>()] { offer(index); });
+  else if (what == "receive")
+    workers_->run([this, index = command.at("request").get<std::size_t>(),
+                   context = disaggregated_params{command.at("endpoint").get<std::string>(),
+                                                  command.at("dp_rank").get<std::uint32_t>()}] {
+      receive(index, context);
+    });
+  else if (what == "cancel")
+    cancel(command.at("fault").get<std::size_t>());
+  else if (what == "release")
+    parking_.release(command.at("fault").get<std::size_t>());
+  else if (what == "finish")
+    finish(command.at("dump").get<std::string>());
+}
+
+void rank_process::offer(std::size_t index) {
+  const auto& request = run_.requests[index];
+  ++watched_;
+  std::uint32_t begin = 0;
+  for (auto chunk : request.chunks) {
+    send_slice slice;
+    slice.request = request.id;
+    slice.tokens = {begin, begin + chunk};
+    slice.last = slice.tokens.end == request.tokens;
+    for (std::size_t g = 0; g < layout_.groups.size(); ++g)
+      slice.blocks.push_back(
+          part_of(tables_[index][g], layout_.groups[g].tokens_per_block, slice.tokens));
+    if (slice.last)
+      slice.aux = aux_of(request);
+    slice.timeout = run_.timeout;
+    auto taken = transceiver_->respond_and_send_async(std::move(slice));
+    if (!taken && begin == 0) {
+      --watched_;
+      report_refusal(index, taken.error());
+    }
+    // A later slice is refused only when the request ended meanwhile; its outcome says why.
+    if (!taken)
+      break;
+    begin += chunk;
+  }
+  say({{"event", "offered"}, {"request", index}});
+}
+
+void rank_process::receive(std::size_t index, const disaggregated_params& context) {
+  const auto& request = run_.requests[index];
+  receive_request wanted;
+  wanted.request = request.id;
+  wanted.context = context;
+  wanted.tokens = request.tokens;
+  wanted.cached_tokens = request.cached_tokens;
+  wanted.blocks = tables_[index];
+  wanted.timeout = run_.timeout;
+  if (run_.flow == workflow::ctx_first_sync)
+    return report(index, transceiver_->request_and_receive_sync(std::move(wanted)));
+  ++watched_;
+  if (auto taken = transceiver_->request_and_receive_async(std::move(wanted)); !taken) {
+    --watched_;
+    report_refusal(index, taken.error());
+  }
+}
+
+void rank_process::cancel(std::size_t fault) {
+  // `cancel_request` does not return before the blocks are safe, which takes the parked session's
+  // help. So it is released meanwhile, with a head start that lets the cancel reach the session's
+  // mailbox first.
+  workers_->run([this, fault] {
+    const bool safe = transceiver_->cancel_request(run_.faults[fault].request);
+    say({{"event", "cancelled"}, {"fault", fault}, {"safe", safe}});
+  });
+  workers_->run([this, fault] {
+    std::this_thread::sleep_for(cancel_head_start);
+    parking_.release(fault);
+  });
+}
+
+void rank_process::watch_outcomes() {
+  while (!stopping_) {
+    if (watched_ > 0) {
+      const auto ended = self_.side == instance_role::context
+                             ? transceiver_->check_context_transfer_status(0)
+                             : transceiver_->check_gen_transfer_status(0);
+      for (const auto& outcome : ended) {
+        --watched_;
+        report(index_of_.at(outcome.request), outcome);
+      }
+    }
+    std::this_thread::sleep_for(poll_pause);
+  }
+}
+
+void rank_process::report(std::size_t index, const outcome& ended) {
+  {
+    const std::lock_guard guard{states_mutex_};
+    states_[index] = ended.state;
+  }
+  auto message = describe(ended);
+  message["event"] = "outcome";
+  message["request"] = index;
+  message["aux_lost"] = self_.side == instance_role::generation && ended.completed() &&
+                        ended.aux != aux_of(run_.requests[index]);
+  say(std::move(message));
+}
+
+void rank_process::report_refusal(std::size_t index, const error& reason) {
+  outcome refused;
+  refused.request = run_.requests[index].id;
+  refused.failure = reason;
+  report(index, refused);
+}
+
+/// Ends all calls and threads; afterwards nobody writes the pools any more.
+void rank_process::stop() {
+  parking_.open();
+  stopping_ = true;
+  if (transceiver_)
+    transceiver_->shutdown();
+  if (watcher_.joinable())
+    watcher_.join();
+  workers_.reset();
+}
+
+void rank_process::finish(const std::string& dump) {
+  stop();
+  std::vector<bool> completed;
+  for (auto state : states_)
+    completed.push_back(state == request_state::generation_trans_complete);
+  const auto wrong = self_.side == instance_role::context ? check_context(cache())
+                                                          : check_generation(cache(), completed);
+  if (!dump.empty())
+    if (auto dumped = dump_rank(dump, cache(), states_); !dumped)
+      say({{"event", "failed"}, {"text", to_string(dumped.error())}});
+  say({{"event", "finished"}, {"mismatched", wrong.mismatched}, {"stray", wrong.stray}});
+  finished_ = true;
+}
+
+void set_up_log() {
+  spdlog::set_level(spdlog::level::warn);
+  spdlog::cfg::load_env_levels();
+}
+
+/// Returns the next messages. Without the runner there is no point in living on.
+std::vector<json> next_messages(control_channel& channel) {
+  channel.wait(milliseconds{1'000});
+  auto messages = channel.receive();
+  if (messages.empty() && channel.closed())
+    ::_exit(1);
+  return messages;
+}
+
+expected<> serve(control_channel& channel) {
+  std::vector<json> messages;
+  while (messages.empty())
+    messages = next_messages(channel);
+  const auto start = messages.front();
+  messages.erase(messages.begin());
+
+  auto run = parse_scenario(start.at("scenario").get<std::string>());
+  if (!run)
+    return fail(run.error());
+  const auto side =
+      start.at("side") == "context" ? instance_role::context : instance_role::generation;
+  auto layouts = build_instance(run->model, run->sides[side], side, std::string{to_string(side)});
+  if (!layouts)
+    return fail(layouts.error());
+  auto layout = std::move(layouts->at(start.at("rank").get<std::size_t>()));
+
+  rank_process rank{channel, start, std::move(*run), std::move(layout)};
+  if (auto started = rank.start(start); !started)
+    return started;
+  for (;;) {
+    for (const auto& command : messages)
+      rank.handle(command);
+    if (rank.finished())
+      return {};
+    messages = next_messages(channel);
+  }
+}
+
+} // namespace
+
+int run_rank(int fd) {
+  set_up_log();
+  control_channel channel{unique_fd{fd}};
+  expected<> served;
+  try {
+    served = serve(channel);
+  } catch (const std::exception& problem) {
+    served = fail(errc::invalid_argument, "unexpected: {}", problem.what());
+  }
+  if (served)
+    return 0;
+  channel.send({{"event", "failed"}, {"text", to_string(served.error())}}, send_limit);
+  return 1;
+}
+
+} // namespace baton::handoff

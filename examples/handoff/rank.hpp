@@ -1,0 +1,18 @@
+#pragma once
+
+namespace baton::handoff {
+
+/// Runs one rank to its end, as told by the runner over the control socket `fd`, which it takes
+/// over.
+///
+/// The runner first sends `start`; the rank answers `started` (its endpoint is up) and `ready` (its
+/// pools are filled). Then come, in any number: `offer` (context), answered `offered`; `receive`
+/// (generation); `cancel` and `release`, which act on a fault that was reported as `parked`. Each
+/// request ends in one `outcome`. `finish` is last: the rank shuts down, checks its pools, dumps
+/// them if told to, and answers `finished`. Whatever makes going on impossible is reported as
+/// `failed`.
+///
+/// @returns the exit status of the process.
+[[nodiscard]] int run_rank(int fd);
+
+} // namespace baton::handoff

@@ -1,0 +1,211 @@
+#include <boost/test/unit_test.hpp>
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "examples/handoff/scenario.hpp"
+
+using namespace baton;
+using namespace baton::handoff;
+using nlohmann::json;
+
+namespace {
+
+json base() {
+  return json::parse(R"({
+    "name": "base", "seed": 7,
+    "model": {"layers": 4, "kv_heads": 4, "head_dim": 8, "dtype": "bf16", "attention": "gqa"},
+    "context": {"tp": 2, "pp": 1, "tokens_per_block": 8, "inner": "HND", "pool": "block_first",
+                "blocks": 64, "memory": "host"},
+    "generation": {"tp": 1, "pp": 2, "tokens_per_block": 4, "inner": "NHD", "pool": "tensor",
+                   "blocks": 64, "memory": "host"},
+    "workflow": "ctx_first_sync",
+    "requests": [{"id": 1, "tokens": 30},
+                 {"id": 2, "tokens": 60, "cached_tokens": 16, "chunks": [25, 35]}],
+    "concurrency": 2, "lane": "auto", "timeout_ms": 500
+  })");
+}
+
+/// The base scenario with a JSON merge patch applied: null takes a field away.
+expected<scenario> parse_patched(const std::string& patch) {
+  auto document = base();
+  document.merge_patch(json::parse(patch));
+  return parse_scenario(document.dump());
+}
+
+struct refused_scenario {
+  const char* patch;
+  const char* names; ///< what the text starts with
+  errc code = errc::invalid_argument;
+};
+
+const std::vector<refused_scenario> refused_scenarios{
+    // Fields that are missing, unknown or of another type.
+    {R"({"model": null})", "model: is missing"},
+    {R"({"model": {"layers": null}})", "model.layers: is missing"},
+    {R"({"context": {"tp": null}})", "context.tp: is missing"},
+    {R"({"requests": null})", "requests: is missing"},
+    {R"({"workflow": null})", "workflow: is missing"},
+    {R"({"colour": "red"})", "colour: is not a known field"},
+    {R"({"model": {"heads": 3}})", "model.heads: is not a known field"},
+    {R"({"generation": {"ep": 2}})", "generation.ep: is not a known field"},
+    {R"({"model": 3})", "model: must be an object"},
+    {R"({"name": 3})", "name: 3 must be a string"},
+    {R"({"context": {"tp": "2"}})", "context.tp: \"2\" must be a whole number"},
+    {R"({"context": {"attention_dp": 1}})", "context.attention_dp: 1 must be true or false"},
+    {R"({"seed": -1})", "seed: -1 must be a whole number"},
+    {R"({"seed": 1.5})", "seed: 1.5 must be a whole number"},
+    // The model.
+    {R"({"model": {"layers": 0}})", "model.layers: 0"},
+    {R"({"model": {"dtype": "fp4"}})", "model.dtype: \"fp4\" is not known"},
+    {R"({"model": {"attention": "mha"}})", "model.attention: \"mha\" is not known"},
+    {R"({"model": {"attention": "mla"}})", "model.kv_heads: 4 must be 1"},
+    {R"({"model": {"groups": []}})", "model.groups: must name"},
+    {R"({"model": {"groups": [{"layers": [0, 1, 2, 3]}]}})", "model.groups[0].name: is missing"},
+    {R"({"model": {"groups": [{"name": "", "layers": [0]}]}})", "model.groups[0].name: must have"},
+    {R"({"model": {"groups": [{"name": "full", "layers": [0, 1, 3]}]}})",
+     "model.groups: layer 2 is in no group"},
+    {R"({"model": {"groups": [{"name": "full", "layers": [0, 1, 2, 3]},
+                              {"name": "swa", "layers": [3], "window": 8}]}})",
+     "model.groups"},
+    {R"({"model": {"groups": [{"name": "full", "layers": [0, 1, 2, 4]}]}})", "model.groups"},
+    {R"({"model": {"state": {"layers": [1]}}})", "model.state: "},
+    // The sides.
+    {R"({"context": {"tp": 0}})", "context.tp: 0"},
+    {R"({"generation": {"pp": 5}})", "generation.pp"},
+    {R"({"generation": {"pp_layers": [1, 2]}})", "generation.pp_layers"},
+    {R"({"generation": {"pp_layers": [4]}})", "generation.pp_layers"},
+    {R"({"generation": {"pp_layers": [0, 4]}})", "generation.pp_layers[0]: 0"},
+    {R"({"context": {"tp": 100, "pp": 100}})", "context.pp: 100"},
+    {R"({"context": {"tokens_per_block": 0}})", "context.tokens_per_block: 0"},
+    {R"({"context": {"inner": "DHN"}})", "context.inner: \"DHN\""},
+    {R"({"context": {"pool": "slot_first"}})", "context.pool: \"slot_first\""},
+    {R"({"context": {"blocks": 11}})", "context.blocks: 11 are too few, rank 0 needs 12"},
+    {R"({"generation": {"blocks": 22}})", "generation.blocks: 22 are too few, rank 0 needs 23"},
+    {R"({"context": {"memory": "disk"}})", "context.memory: \"disk\""},
+    {R"({"context": {"memory": "cuda:"}})", "context.memory: \"cuda:\""},
+    {R"({"context": {"memory": "cuda:x"}})", "context.memory: \"cuda:x\""},
+    {R"({"context": {"memory": "cuda"}})", "context.memory: cuda needs a GPU", errc::gpu_failed},
+    {R"({"generation": {"memory": "cuda-vmm:1"}})", "generation.memory: cuda-vmm:1 needs a GPU",
+     errc::gpu_failed},
+    // The requests.
+    {R"({"requests": []})", "requests: must name"},
+    {R"({"requests": [{"tokens": 3}]})", "requests[0].id: is missing"},
+    {R"({"requests": [{"id": 1, "tokens": 3}, {"id": 1, "tokens": 4}]})", "requests[1].id: 1"},
+    {R"({"requests": [{"id": 1, "tokens": 0}]})", "requests[0].tokens: 0"},
+    {R"({"requests": [{"id": 1, "tokens": 9, "chunks": [4, 4]}]})",
+     "requests[0].chunks: sums to 8"},
+    {R"({"requests": [{"id": 1, "tokens": 9, "chunks": []}]})", "requests[0].chunks: sums to 0"},
+    {R"({"requests": [{"id": 1, "tokens": 9, "chunks": [9, 0]}]})", "requests[0].chunks[1]: 0"},
+    {R"({"requests": [{"id": 1, "tokens": 9, "cached_tokens": 6}]})",
+     "requests[0].cached_tokens: 6"},
+    {R"({"requests": [{"id": 1, "tokens": 9, "cached_tokens": 12}]})",
+     "requests[0].cached_tokens: 12"},
+    {R"({"requests": [{"id": 1, "tokens": 9, "expect": {"context": []}}]})",
+     "requests[0].expect.context: must name"},
+    {R"({"requests": [{"id": 1, "tokens": 9,
+                       "expect": {"context": ["GENERATION_TRANS_COMPLETE"]}}]})",
+     "requests[0].expect.context[0]: "},
+    {R"({"requests": [{"id": 1, "tokens": 9, "expect": {"router": ["TRANS_ERROR"]}}]})",
+     "requests[0].expect.router: is not a known field"},
+    {R"({"requests": {"count": 0, "tokens": [3]}})", "requests.count: 0"},
+    // How the run goes.
+    {R"({"workflow": "push"})", "workflow: \"push\""},
+    {R"({"workflow": "gen_first1"})", "workflow: gen_first1 is not supported by this version"},
+    {R"({"concurrency": 0})", "concurrency: 0"},
+    {R"({"lane": "rdma"})", "lane: \"rdma\""},
+    {R"({"timeout_ms": 0})", "timeout_ms: 0"},
+    {R"({"network": "netns"})", "network: netns is not supported by this version"},
+    {R"({"faults": {}})", "faults: {} must be a list"},
+    {R"({"faults": [{"at": "lunch", "do": "kill", "who": "context:0", "request": 1}]})",
+     "faults[0].at: \"lunch\""},
+    {R"({"faults": [{"at": "done", "do": "tickle", "who": "context:0", "request": 1}]})",
+     "faults[0].do: \"tickle\""},
+    {R"({"faults": [{"at": "done", "do": "restart", "who": "context:0", "request": 1}]})",
+     "faults[0].do: restart is not supported by this version"},
+    {R"({"faults": [{"at": "done", "do": "kill", "who": "context:2", "request": 1}]})",
+     "faults[0].who: \"context:2\""},
+    {R"({"faults": [{"at": "done", "do": "kill", "who": "router:0", "request": 1}]})",
+     "faults[0].who: \"router:0\""},
+    {R"({"faults": [{"at": "done", "do": "kill", "who": "context:0", "request": 3}]})",
+     "faults[0].request: 3"},
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(scenario_file)
+
+BOOST_AUTO_TEST_CASE(a_complete_scenario_is_understood) {
+  const auto run = parse_patched(R"({"faults": [
+    {"at": "granted", "do": "stop_resume", "who": "generation:1", "request": 2,
+     "after_ms": 30}]})");
+  BOOST_REQUIRE_MESSAGE(run, run.error().text);
+  BOOST_TEST(run->seed == 7u);
+  BOOST_TEST(run->sides.generation.pp == 2u);
+  BOOST_TEST((run->sides.generation.inner == inner_order::nhd));
+  BOOST_TEST((run->sides.generation.pool == pool_order::tensor));
+  BOOST_REQUIRE(run->requests.size() == 2u);
+  BOOST_TEST((run->requests[0].chunks == std::vector{30u}));
+  BOOST_TEST((run->requests[1].chunks == std::vector{25u, 35u}));
+  BOOST_TEST(run->requests[1].cached_tokens == 16u);
+  BOOST_TEST(run->timeout.count() == 500);
+  BOOST_REQUIRE(run->faults.size() == 1u);
+  BOOST_TEST(to_string(run->faults[0].who) == "generation:1");
+  BOOST_TEST((run->faults[0].act == fault_action::stop_resume));
+  BOOST_TEST(run->faults[0].after.count() == 30);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_left_out_has_its_default) {
+  const auto run = parse_patched(R"({"concurrency": null, "lane": null})");
+  BOOST_REQUIRE_MESSAGE(run, run.error().text);
+  BOOST_TEST(run->concurrency == 2u);
+  BOOST_TEST((run->lane == lane_policy::automatic));
+  BOOST_TEST(!run->sides.context.attention_dp);
+  BOOST_TEST((run->requests[0].expect.context == std::vector{request_state::context_complete}));
+}
+
+BOOST_AUTO_TEST_CASE(a_series_of_requests_cycles_its_lengths) {
+  const auto run = parse_patched(R"({"requests": {"count": 3, "tokens": [5, 6]}})");
+  BOOST_REQUIRE_MESSAGE(run, run.error().text);
+  BOOST_REQUIRE(run->requests.size() == 3u);
+  BOOST_TEST(run->requests[2].id.value == 3u);
+  BOOST_TEST(run->requests[2].tokens == 5u);
+}
+
+BOOST_AUTO_TEST_CASE(every_refusal_names_its_field) {
+  for (const auto& refused : refused_scenarios) {
+    BOOST_TEST_CONTEXT(refused.patch) {
+      const auto run = parse_patched(refused.patch);
+      BOOST_REQUIRE(!run);
+      BOOST_TEST_INFO(run.error().text);
+      BOOST_TEST(run.error().text.starts_with(refused.names));
+      BOOST_TEST((run.error().code == refused.code));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(cached_tokens_may_be_all_tokens) {
+  BOOST_TEST(
+      parse_patched(R"({"requests": [{"id": 1, "tokens": 9, "cached_tokens": 9}]})").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(text_that_is_no_json_is_refused) {
+  for (const char* text : {"", "{", "[1]", "{\"a\": 1,}", "\xff"})
+    BOOST_TEST(!parse_scenario(text));
+}
+
+BOOST_AUTO_TEST_CASE(under_attention_dp_a_request_belongs_to_the_ranks_of_one_group) {
+  side_spec side;
+  side.tp = 2;
+  side.pp = 2;
+  BOOST_TEST(takes_part(side, 1, 4));
+  BOOST_TEST(dp_group(side, 3) == 0u);
+  side.attention_dp = true;
+  for (std::uint32_t rank = 0; rank < 4; ++rank)
+    BOOST_TEST(takes_part(side, rank, 5) == (rank % 2 == 1));
+  BOOST_TEST(dp_group(side, 5) == 1u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/support/planes.hpp"
+#include "transport/unique_fd.hpp"
+
+namespace baton::test {
+
+/// What a rank in another process is made of.
+struct process_options {
+  instance_role role = instance_role::context;
+  cache_shape shape;
+  plane_options plane;
+};
+
+/// Options as command line words, and back.
+[[nodiscard]] std::vector<std::string> to_words(const process_options& options);
+[[nodiscard]] process_options parse_options(const std::vector<std::string>& words);
+
+[[nodiscard]] std::string to_hex(std::string_view bytes);
+[[nodiscard]] std::string from_hex(std::string_view digits);
+
+/// A rank in another process (`plane_peer.cpp`). Killed when this ends.
+class plane_process {
+public:
+  /// Starts the program and waits for its first words.
+  plane_process(const char* program, const process_options& options);
+  ~plane_process();
+  plane_process(const plane_process&) = delete;
+  plane_process& operator=(const plane_process&) = delete;
+
+  [[nodiscard]] incarnation life() const noexcept { return life_; }
+  [[nodiscard]] const std::string& manifest() const noexcept { return manifest_; }
+
+  /// Asks something and returns the answer, "" if it takes too long.
+  std::string ask(const std::string& line);
+  void signal(int number) const;
+
+private:
+  [[nodiscard]] std::string read_line();
+
+  pid_t pid_ = -1;
+  unique_fd in_;
+  unique_fd out_;
+  std::string buffered_;
+  incarnation life_;
+  std::string manifest_;
+};
+
+/// Returns "verb a b c".
+[[nodiscard]] std::string sentence(std::string verb, const std::vector<std::uint32_t>& numbers);
+
+} // namespace baton::test

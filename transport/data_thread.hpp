@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <thread>
+
+#include "messages/error.hpp"
+#include "transport/task_queue.hpp"
+
+namespace baton {
+
+/// Something that has to be driven by one thread, and that can be slept on.
+class progress_source {
+public:
+  virtual ~progress_source() = default;
+  /// Does what can be done now without waiting.
+  ///
+  /// @returns whether that was anything.
+  virtual bool progress() noexcept = 0;
+  /// Readable when there is something to do, after `arm` returned true.
+  [[nodiscard]] virtual int descriptor() const noexcept = 0;
+  [[nodiscard]] virtual bool arm() noexcept = 0;
+};
+
+/// A thread that drives one source and runs the tasks that others post. It stays awake for a moment
+/// after the last thing happened, and sleeps then.
+class data_thread {
+public:
+  /// How long it stays awake.
+  static constexpr std::chrono::microseconds alert{50};
+
+  /// @param source must outlive the thread.
+  /// @returns `out_of_resources` when there is no descriptor left.
+  [[nodiscard]] static expected<std::unique_ptr<data_thread>> start(progress_source& source);
+  ~data_thread();
+
+  /// Runs a task on the thread. Thread-safe.
+  ///
+  /// @returns false, without running it, once `stop` was called.
+  bool post(task_queue::task work) { return tasks_->post(std::move(work)); }
+
+  /// Ends the thread. Tasks that were posted are run, at the latest on the calling thread. Once.
+  void stop();
+
+private:
+  data_thread(progress_source& source, std::unique_ptr<task_queue> tasks);
+  void run(const std::stop_token& stop);
+  void sleep();
+
+  progress_source& source_;
+  std::unique_ptr<task_queue> tasks_;
+  std::jthread thread_;
+};
+
+} // namespace baton

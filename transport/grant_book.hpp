@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "messages/layout.hpp"
+#include "transport/data_plane.hpp"
+#include "transport/lease_table.hpp"
+
+namespace baton {
+
+/// What was granted under a lease.
+struct grant_record {
+  lease right;
+  session_key session;
+  grant_spec spec;
+  /// Set once a pull over the ucx lane uses the lease, so that its end has to be told to the data
+  /// thread.
+  mutable std::atomic<bool> served{false};
+
+  grant_record(lease granted, session_key owner, grant_spec what)
+      : right{granted}, session{owner}, spec{std::move(what)} {}
+};
+
+/// The leases of this rank: which session gave what to whom. Thread-safe.
+class grant_book {
+public:
+  /// @param layout of this rank.
+  grant_book(lease_table table, const rank_layout& layout);
+
+  /// @returns `out_of_resources`, or `invalid_argument` for a group or a block that this rank does
+  /// not have.
+  [[nodiscard]] expected<lease> grant(session_key session, grant_spec spec);
+
+  /// Takes a lease back.
+  ///
+  /// @returns its record, or null if it was not granted any more.
+  std::shared_ptr<const grant_record> revoke(const lease& right);
+
+  /// Takes all leases of a session back and returns their records.
+  std::vector<std::shared_ptr<const grant_record>> revoke_all(session_key session);
+
+  /// Returns the record of a granted lease, or null.
+  [[nodiscard]] std::shared_ptr<const grant_record> find(const lease& right) const;
+
+  [[nodiscard]] const lease_table& table() const noexcept { return table_; }
+
+private:
+  using record = std::shared_ptr<const grant_record>;
+
+  [[nodiscard]] expected<> check(const grant_spec& spec) const;
+  [[nodiscard]] record revoke_locked(const lease& right);
+
+  lease_table table_;
+  std::unordered_map<std::string, std::uint64_t> slots_; ///< of each group
+  mutable std::mutex mutex_;
+  std::unordered_map<std::uint32_t, record> records_; ///< by lease slot
+  std::unordered_map<session_key, std::vector<lease>> sessions_;
+};
+
+} // namespace baton

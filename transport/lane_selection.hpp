@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "messages/manifest.hpp"
+#include "transport/data_plane.hpp"
+
+namespace baton {
+
+/// What of this rank decides over lanes.
+struct lane_abilities {
+  lane_policy policy = lane_policy::automatic;
+  std::string boot_id;
+  std::uint32_t user = 0;
+  std::string ucx_version; ///< empty: no ucx lane
+  bool reaches_other_hosts = false;
+};
+
+/// Returns the id of the running kernel: equal ones mean the same host. Empty if it cannot be read.
+[[nodiscard]] std::string read_boot_id();
+
+/// Returns why a peer's memory cannot be mapped, as far as its manifest tells; nothing if it may be
+/// tried.
+[[nodiscard]] std::optional<std::string> why_not_mapped(const lane_abilities& self,
+                                                        const plane_manifest& peer);
+
+/// Decides for the ucx lane, after `mapped` was ruled out.
+///
+/// @param reason why it is not the mapped one.
+/// @returns `invalid_argument` if the policy demands the mapped lane or there is no ucx lane on one
+/// of the
+///          sides or no way to the peer's host, `version_mismatch` for another UCX.
+[[nodiscard]] expected<lane_choice> choose_ucx(const lane_abilities& self,
+                                               const plane_manifest& peer, std::string reason);
+
+} // namespace baton

@@ -1,0 +1,123 @@
+#include "transport/memory_file.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace baton {
+
+namespace {
+
+constexpr std::size_t huge_page = 2u << 20;
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+tl::unexpected<error> refused(const char* name, const char* call) {
+  return fail(errc::out_of_resources, "{}: {} failed: {}", name, call, std::strerror(errno));
+}
+
+/// Unlike MAP_POPULATE this reports a lack of memory instead of leaving it to a later SIGBUS.
+bool touch(void* data, std::size_t bytes, int descriptor) {
+  if (madvise(data, bytes, MADV_POPULATE_WRITE) == 0)
+    return true;
+  return errno == EINVAL && fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)) == 0;
+}
+
+expected<memory_file> create_with(const char* name, std::size_t bytes, bool huge) {
+  memory_file file;
+  file.huge = huge;
+  file.descriptor =
+      unique_fd{memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0u))};
+  if (!file.descriptor)
+    return refused(name, "memfd_create");
+  if (ftruncate(file.descriptor.get(), static_cast<off_t>(bytes)) != 0)
+    return refused(name, "ftruncate");
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.descriptor.get(), 0);
+  if (data == MAP_FAILED)
+    return refused(name, "mmap");
+  file.memory = mapping{data, bytes};
+  if (!huge)
+    madvise(data, bytes, MADV_HUGEPAGE);
+  if (!touch(data, bytes, file.descriptor.get()))
+    return refused(name, "touching the pages");
+  if (fcntl(file.descriptor.get(), F_ADD_SEALS,
+            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE) != 0)
+    return refused(name, "sealing");
+  return file;
+}
+
+} // namespace
+
+mapping::mapping(void* data, std::size_t bytes) noexcept
+    : data_{static_cast<std::byte*>(data)}, bytes_{bytes} {
+}
+
+mapping::mapping(mapping&& other) noexcept
+    : data_{std::exchange(other.data_, nullptr)}, bytes_{std::exchange(other.bytes_, 0)} {
+}
+
+mapping& mapping::operator=(mapping other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+mapping::~mapping() {
+  if (data_)
+    munmap(data_, bytes_);
+}
+
+std::span<std::byte> mapping::release() noexcept {
+  return {std::exchange(data_, nullptr), std::exchange(bytes_, 0)};
+}
+
+expected<memory_file> create_memory_file(const char* name, std::size_t bytes, bool huge) {
+  if (bytes == 0 || bytes > PTRDIFF_MAX - huge_page)
+    return fail(errc::out_of_resources, "{}: cannot have {} bytes", name, bytes);
+  if (huge && bytes >= huge_page)
+    if (auto file = create_with(name, round_up(bytes, huge_page), true))
+      return file;
+  return create_with(name, round_up(bytes, static_cast<std::size_t>(sysconf(_SC_PAGESIZE))), false);
+}
+
+expected<mapping> map_sealed(int descriptor, std::size_t bytes, std::string_view what) {
+  constexpr int needed = F_SEAL_SHRINK | F_SEAL_GROW;
+  const int seals = fcntl(descriptor, F_GET_SEALS);
+  if (seals < 0 || (seals & needed) != needed)
+    return fail(errc::transport_failed,
+                "{} of the peer is not sealed against shrinking and growing", what);
+  struct stat status {};
+  if (fstat(descriptor, &status) != 0 || static_cast<std::size_t>(status.st_size) < bytes)
+    return fail(errc::transport_failed, "{} of the peer has {} bytes, {} are needed", what,
+                status.st_size, bytes);
+  const auto whole = static_cast<std::size_t>(status.st_size);
+  void* data = mmap(nullptr, whole, PROT_READ, MAP_SHARED, descriptor, 0);
+  if (data == MAP_FAILED)
+    return fail(errc::transport_failed, "mapping {} of the peer failed: {}", what,
+                std::strerror(errno));
+  mapping result{data, whole};
+  madvise(data, whole, MADV_HUGEPAGE);
+  madvise(data, whole, MADV_POPULATE_READ);
+  return result;
+}
+
+expected<mapping> map_private(std::size_t bytes) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED)
+    return fail(errc::out_of_resources, "cannot allocate {} bytes: {}", bytes,
+                std::strerror(errno));
+  mapping result{data, bytes};
+  madvise(data, bytes, MADV_HUGEPAGE);
+  if (madvise(data, bytes, MADV_POPULATE_WRITE) != 0 && errno != EINVAL)
+    return fail(errc::out_of_resources, "cannot allocate {} bytes: {}", bytes,
+                std::strerror(errno));
+  return result;
+}
+
+} // namespace baton

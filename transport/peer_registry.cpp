@@ -1,0 +1,79 @@
+#include "transport/peer_registry.hpp"
+
+#include <utility>
+
+namespace baton {
+
+std::optional<std::uint64_t> peer_registry::add(peer_card card, callback done) {
+  std::shared_ptr<const introduced_peer> known;
+  {
+    const std::lock_guard lock{mutex_};
+    const auto [found, added] = peers_.try_emplace(card.life);
+    auto& entry = found->second;
+    if (added) {
+      entry.ticket = ++tickets_;
+      entry.card = std::move(card);
+    }
+    known = entry.peer;
+    if (!known)
+      entry.waiting.push_back(std::move(done));
+    if (added)
+      return entry.ticket;
+  }
+  if (known)
+    done(known->lane);
+  return std::nullopt;
+}
+
+void peer_registry::settle(incarnation life, std::uint64_t ticket,
+                           const expected<lane_choice>& choice,
+                           std::shared_ptr<const peer_memory> memory,
+                           const std::function<void()>& ready) {
+  std::vector<callback> waiting;
+  {
+    const std::lock_guard lock{mutex_};
+    const auto found = peers_.find(life);
+    if (found == peers_.end() || found->second.ticket != ticket)
+      return;
+    auto& entry = found->second;
+    waiting = std::move(entry.waiting);
+    if (choice) {
+      entry.peer = std::make_shared<const introduced_peer>(
+          introduced_peer{std::move(entry.card), *choice, std::move(memory)});
+      ready();
+    } else {
+      peers_.erase(found);
+    }
+  }
+  for (auto& done : waiting)
+    done(choice);
+}
+
+void peer_registry::remove(incarnation life) {
+  std::vector<callback> waiting;
+  std::shared_ptr<const introduced_peer> dropped; // let go of outside of the lock
+  {
+    const std::lock_guard lock{mutex_};
+    const auto found = peers_.find(life);
+    if (found == peers_.end())
+      return;
+    waiting = std::move(found->second.waiting);
+    dropped = std::move(found->second.peer);
+    peers_.erase(found);
+  }
+  for (auto& done : waiting)
+    done(fail(errc::peer_lost, "peer {} was given up during its introduction", life));
+}
+
+void peer_registry::clear() {
+  const std::lock_guard lock{mutex_};
+  peers_.clear();
+}
+
+std::shared_ptr<const introduced_peer> peer_registry::find(incarnation life) const {
+  const std::lock_guard lock{mutex_};
+  const auto found = peers_.find(life);
+  return found == peers_.end() ? nullptr : found->second.peer;
+}
+
+} // namespace baton

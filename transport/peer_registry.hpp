@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/data_plane.hpp"
+#include "transport/peer_memory.hpp"
+
+namespace baton {
+
+/// A peer from which this rank can pull.
+struct introduced_peer {
+  peer_card card;
+  lane_choice lane;
+  std::shared_ptr<const peer_memory> memory; ///< on the mapped lane
+};
+
+/// The peers of a rank: introductions under way, and those that are done. Thread-safe. Callbacks
+/// run outside of the lock.
+class peer_registry {
+public:
+  using callback = std::function<void(expected<lane_choice>)>;
+
+  /// Adds a peer. If it is known already, `done` gets the same answer as the first introduction,
+  /// now or when that is settled.
+  ///
+  /// @returns a ticket for the introduction that is to be settled; nothing for a known peer.
+  [[nodiscard]] std::optional<std::uint64_t> add(peer_card card, callback done);
+
+  /// Ends the introduction that the ticket stands for, unless it was forgotten. A failed one leaves
+  /// the peer unknown.
+  ///
+  /// @param ready called under the lock before anybody can learn of a success, hence also before
+  /// any `remove`.
+  void settle(incarnation life, std::uint64_t ticket, const expected<lane_choice>& choice,
+              std::shared_ptr<const peer_memory> memory, const std::function<void()>& ready);
+
+  /// Forgets a peer; an introduction under way ends with `peer_lost`.
+  void remove(incarnation life);
+  void clear();
+
+  /// Returns a peer whose introduction succeeded, or null.
+  [[nodiscard]] std::shared_ptr<const introduced_peer> find(incarnation life) const;
+
+private:
+  struct entry {
+    std::uint64_t ticket = 0;
+    std::shared_ptr<const introduced_peer> peer; ///< null while the introduction is under way
+    peer_card card;
+    std::vector<callback> waiting;
+  };
+
+  mutable std::mutex mutex_;
+  std::uint64_t tickets_ = 0;
+  std::unordered_map<incarnation, entry> peers_;
+};
+
+} // namespace baton

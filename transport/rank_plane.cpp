@@ -1,0 +1,351 @@
+#include "transport/rank_plane.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "messages/manifest.hpp"
+#include "transport/copy_pool.hpp"
+#include "transport/grant_book.hpp"
+#include "transport/lane_selection.hpp"
+#include "transport/mapped_lane.hpp"
+#include "transport/peer_registry.hpp"
+#include "transport/service_thread.hpp"
+#include "transport/session_ledger.hpp"
+#include "transport/ucx_lane.hpp"
+
+namespace baton {
+
+namespace {
+
+/// In one process on one host the mapped lane wins anyway; tcp comes last where UCX may choose.
+constexpr auto shared_memory_transports = "posix,cma,self";
+
+expected<> check_pools(const rank_layout& layout, const std::vector<host_pool>& pools) {
+  if (pools.size() != layout.pools.size())
+    return fail(errc::invalid_argument, "{} pools for a layout of {}", pools.size(),
+                layout.pools.size());
+  for (std::size_t i = 0; i < pools.size(); ++i) {
+    if (layout.pools[i].kind != memory_kind::host)
+      return fail(errc::invalid_argument,
+                  "pools[{}] is {} memory: this data plane takes host pools", i,
+                  to_string(layout.pools[i].kind));
+    if (pools[i].size() < layout.pools[i].bytes())
+      return fail(errc::invalid_argument, "pools[{}] has {} bytes, its layout {}", i,
+                  pools[i].size(), layout.pools[i].bytes());
+  }
+  return {};
+}
+
+expected<> check_options(const plane_options& options) {
+  if (options.chunk_bytes < manifest_limits::least_chunk ||
+      options.chunk_bytes > manifest_limits::most_chunk)
+    return fail(errc::invalid_argument, "chunk_bytes {} is not within {} and {}",
+                options.chunk_bytes, manifest_limits::least_chunk, manifest_limits::most_chunk);
+  if (options.ring_chunks == 0 || options.credits == 0)
+    return fail(errc::invalid_argument, "ring_chunks and credits must not be 0");
+  return {};
+}
+
+ucx_settings settings_of(const plane_options& options) {
+  ucx_settings settings;
+  settings.transports = options.ucx_transports;
+  if (settings.transports.empty())
+    settings.transports = options.tcp_devices.empty()
+                              ? shared_memory_transports
+                              : fmt::format("tcp,{}", shared_memory_transports);
+  settings.tcp_devices = options.tcp_devices;
+  settings.chunk_bytes = options.chunk_bytes;
+  settings.ring_chunks = options.ring_chunks;
+  settings.credits = options.credits;
+  return settings;
+}
+
+const group_blocks* find_table(const std::vector<group_blocks>& tables, std::string_view group) {
+  const auto found = std::find_if(tables.begin(), tables.end(),
+                                  [&](const group_blocks& table) { return table.group == group; });
+  return found == tables.end() ? nullptr : &*found;
+}
+
+/// Plans a job. On the ucx lane only the owner knows, and checks, its own blocks.
+expected<plan> plan_job(const planner& plans, const pull_job& job, lane_kind lane) {
+  if (job.ranges.size() != job.source_blocks.size())
+    return fail(errc::invalid_argument, "pull: {} ranges and {} source tables", job.ranges.size(),
+                job.source_blocks.size());
+  std::vector<plan_blocks> blocks;
+  for (std::size_t i = 0; i < job.ranges.size(); ++i) {
+    const auto& [group, tokens] = job.ranges[i];
+    if (tokens.empty() || std::ranges::find(plans.groups(), group) == plans.groups().end())
+      continue;
+    const auto* destination = find_table(job.destination_blocks, group);
+    if (destination == nullptr || job.source_blocks[i].group != group)
+      return fail(errc::invalid_argument, "pull: group \"{}\" has no {} blocks", group,
+                  destination == nullptr ? "destination" : "source");
+    blocks.push_back(
+        {group, tokens, lane == lane_kind::mapped ? &job.source_blocks[i] : nullptr, destination});
+  }
+  return plans.make(blocks);
+}
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> ucx_settings_of(const plane_options& options) {
+  return context_settings(settings_of(options));
+}
+
+class rank_plane::impl {
+public:
+  impl(incarnation life, const rank_layout& layout, std::vector<host_pool> pools,
+       const plane_options& options, lease_table leases)
+      : life_{life},
+        layout_{layout},
+        pools_{std::move(pools)},
+        options_{options},
+        grants_{std::move(leases), layout},
+        copies_{options.copy_threads},
+        mapped_{copies_, ledger_, pool_starts()} {}
+
+  ~impl() {
+    if (service_)
+      service_->stop();
+    if (ucx_)
+      ucx_->stop();
+    copies_.stop();
+    peers_.clear();
+  }
+
+  expected<> start() {
+    if (options_.lanes != lane_policy::mapped) {
+      auto lane = ucx_lane::create(settings_of(options_), {life_, grants_, ledger_, pool_starts()});
+      if (!lane)
+        return fail(std::move(lane.error()));
+      ucx_ = std::move(*lane);
+    }
+    auto server = export_server::open(life_, descriptors());
+    if (!server)
+      return fail(std::move(server.error()));
+    describe(*server);
+    auto service = service_thread::start(std::move(*server));
+    if (!service)
+      return fail(std::move(service.error()));
+    service_ = std::move(*service);
+    return {};
+  }
+
+  void introduce(peer_card card, std::function<void(expected<lane_choice>)> done) {
+    auto manifest = decode_manifest(card.manifest);
+    if (!manifest)
+      return done(fail(std::move(manifest.error())));
+    if (manifest->life != card.life || manifest->shareable.size() != card.layout.pools.size())
+      return done(fail(errc::invalid_argument,
+                       "the manifest of peer {} belongs to peer {}, with {} "
+                       "pools instead of {}",
+                       card.life, manifest->life, manifest->shareable.size(),
+                       card.layout.pools.size()));
+    const auto ticket = peers_.add(card, std::move(done));
+    if (!ticket)
+      return;
+    introduction begun{card.life, *ticket, std::move(*manifest), card.serve};
+    if (card.pull == nullptr)
+      return settle(begun, lane_choice{lane_kind::ucx, "nothing to pull from it"});
+    if (auto reason = why_not_mapped(self_, begun.manifest))
+      return settle(begun, choose_ucx(self_, begun.manifest, std::move(*reason)));
+    service_->import(
+        begun.manifest, card.layout.pools, [this, begun](service_thread::imported memory) {
+          if (!memory && memory.error().code == errc::cancelled)
+            return settle(begun, fail(std::move(memory.error())));
+          if (!memory)
+            return settle(begun, choose_ucx(self_, begun.manifest, std::move(memory.error().text)));
+          settle(begun, lane_choice{lane_kind::mapped, "same host"}, std::move(*memory));
+        });
+  }
+
+  void forget(incarnation peer) {
+    peers_.remove(peer);
+    if (ucx_)
+      ucx_->forget(peer);
+  }
+
+  expected<lease> grant(session_key owner, grant_spec spec) {
+    return grants_.grant(owner, std::move(spec));
+  }
+
+  void revoke(const lease& right) {
+    if (const auto record = grants_.revoke(right))
+      tell_revoked(*record);
+  }
+
+  void pull(session_key owner, pull_job job, std::function<void(expected<pull_stats>)> done) {
+    pull_order order;
+    order.started = std::chrono::steady_clock::now();
+    const auto peer = peers_.find(job.source);
+    if (!peer)
+      return done(fail(errc::peer_lost, "peer {} is not, or no longer, introduced", job.source));
+    if (peer->card.pull == nullptr || job.right.owner != job.source)
+      return done(fail(errc::invalid_argument,
+                       "pull: nothing of lease {} can be pulled from peer {}", job.right.slot,
+                       job.source));
+    auto what = plan_job(*peer->card.pull, job, peer->lane.lane);
+    if (!what)
+      return done(fail(std::move(what.error())));
+    order.session = owner;
+    order.right = job.right;
+    order.ranges = std::move(job.ranges);
+    order.what = std::move(*what);
+    order.lane = peer->lane;
+    order.done = std::move(done);
+    if (peer->lane.lane == lane_kind::mapped)
+      mapped_.pull(std::move(order), peer->memory);
+    else
+      ucx_->pull(std::move(order));
+  }
+
+  void retire(session_key owner, std::function<void()> done) {
+    for (const auto& record : grants_.revoke_all(owner))
+      tell_revoked(*record);
+    for (const auto& job : ledger_.retire(owner, std::move(done)))
+      job->abort();
+  }
+
+  [[nodiscard]] std::size_t granted() const noexcept { return grants_.table().granted(); }
+  [[nodiscard]] const std::string& manifest() const noexcept { return manifest_; }
+  [[nodiscard]] const host_pool& pool(std::size_t index) const noexcept { return pools_[index]; }
+
+private:
+  [[nodiscard]] std::vector<std::byte*> pool_starts() const {
+    std::vector<std::byte*> starts;
+    for (const auto& pool : pools_)
+      starts.push_back(pool.data());
+    return starts;
+  }
+
+  /// With a pool that cannot be shared there is nothing to export: peers map all or nothing.
+  [[nodiscard]] std::vector<int> descriptors() const {
+    std::vector<int> all{grants_.table().descriptor()};
+    for (const auto& pool : pools_)
+      all.push_back(pool.descriptor());
+    if (std::ranges::find(all, -1) != all.end())
+      all.clear();
+    return all;
+  }
+
+  void describe(const export_server& server) {
+    self_.policy = options_.lanes;
+    self_.boot_id = read_boot_id();
+    self_.user = geteuid();
+    self_.ucx_version = ucx_ ? baton::ucx_version() : "";
+    self_.reaches_other_hosts = settings_of(options_).transports.find("tcp") != std::string::npos;
+    plane_manifest manifest;
+    manifest.life = life_;
+    manifest.boot_id = self_.boot_id;
+    manifest.socket = server.name();
+    manifest.token = server.token();
+    manifest.user = self_.user;
+    manifest.ucx_version = self_.ucx_version;
+    manifest.ucx_address = ucx_ ? ucx_->address() : "";
+    manifest.chunk_bytes = options_.chunk_bytes;
+    for (const auto& pool : pools_)
+      manifest.shareable.push_back(pool.descriptor() >= 0);
+    manifest_ = encode(manifest);
+  }
+
+  /// An introduction under way.
+  struct introduction {
+    incarnation life;
+    std::uint64_t ticket = 0;
+    plane_manifest manifest;
+    std::shared_ptr<const planner> serve;
+  };
+
+  void settle(const introduction& begun, const expected<lane_choice>& choice,
+              std::shared_ptr<const peer_memory> memory = nullptr) {
+    const auto& manifest = begun.manifest;
+    peers_.settle(begun.life, begun.ticket, choice, std::move(memory), [&] {
+      // Whatever lane we pull by, the peer may choose to pull from us over ucx.
+      if (ucx_ && manifest.ucx_version == self_.ucx_version)
+        ucx_->introduce({begun.life, manifest.ucx_address, manifest.chunk_bytes, begun.serve});
+    });
+  }
+
+  void tell_revoked(const grant_record& record) {
+    if (ucx_ && record.served.load(std::memory_order_seq_cst))
+      ucx_->revoked(record.right);
+  }
+
+  const incarnation life_;
+  const rank_layout layout_;
+  const std::vector<host_pool> pools_;
+  const plane_options options_;
+  lane_abilities self_;
+  std::string manifest_;
+  session_ledger ledger_;
+  grant_book grants_;
+  peer_registry peers_;
+  copy_pool copies_;
+  mapped_lane mapped_;
+  std::unique_ptr<ucx_lane> ucx_; ///< null under the policy `mapped`
+  std::unique_ptr<service_thread> service_;
+};
+
+expected<std::shared_ptr<rank_plane>> rank_plane::create(incarnation life,
+                                                         const rank_layout& layout,
+                                                         std::vector<host_pool> pools,
+                                                         plane_options options) {
+  if (auto valid = check_pools(layout, pools); !valid)
+    return fail(std::move(valid.error()));
+  if (auto valid = check_options(options); !valid)
+    return fail(std::move(valid.error()));
+  auto leases = lease_table::create(life, options.leases);
+  if (!leases)
+    return fail(std::move(leases.error()));
+  auto state = std::make_unique<impl>(life, layout, std::move(pools), options, std::move(*leases));
+  if (auto started = state->start(); !started)
+    return fail(std::move(started.error()));
+  return std::shared_ptr<rank_plane>{new rank_plane{std::move(state)}};
+}
+
+rank_plane::rank_plane(std::unique_ptr<impl> state) : impl_{std::move(state)} {
+}
+rank_plane::~rank_plane() = default;
+
+const host_pool& rank_plane::pool(std::size_t index) const noexcept {
+  return impl_->pool(index);
+}
+
+const std::string& rank_plane::manifest() const noexcept {
+  return impl_->manifest();
+}
+
+void rank_plane::introduce(peer_card peer, std::function<void(expected<lane_choice>)> done) {
+  impl_->introduce(std::move(peer), std::move(done));
+}
+
+void rank_plane::forget(incarnation peer) {
+  impl_->forget(peer);
+}
+
+expected<lease> rank_plane::grant(session_key owner, grant_spec spec) {
+  return impl_->grant(owner, std::move(spec));
+}
+
+void rank_plane::revoke(const lease& right) {
+  impl_->revoke(right);
+}
+
+void rank_plane::pull(session_key owner, pull_job job,
+                      std::function<void(expected<pull_stats>)> done) {
+  impl_->pull(owner, std::move(job), std::move(done));
+}
+
+void rank_plane::retire(session_key owner, std::function<void()> done) {
+  impl_->retire(owner, std::move(done));
+}
+
+std::size_t rank_plane::granted() const noexcept {
+  return impl_->granted();
+}
+
+} // namespace baton

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "transport/data_plane.hpp"
+#include "transport/pool.hpp"
+
+namespace baton {
+
+/// Settings of a rank's data plane.
+struct plane_options {
+  lane_policy lanes = lane_policy::automatic;
+  std::size_t leases = 65'536;
+  /// Threads for large host copies of the mapped lane.
+  std::size_t copy_threads = 2;
+  /// Staging of the ucx lane, in each direction: chunks and bytes per chunk.
+  std::size_t chunk_bytes = 256 * 1024;
+  std::size_t ring_chunks = 32;
+  /// Chunks that one pull may have on its way.
+  std::size_t credits = 8;
+  /// Network devices over which UCX may use tcp, e.g. "lo" or "eth0". Empty: no tcp at all,
+  /// shared-memory transports only. UCX over tcp trusts its network, see the README.
+  std::string tcp_devices{};
+  /// UCX_TLS as such; empty: chosen from the above.
+  std::string ucx_transports{};
+};
+
+/// Returns what a plane with these options sets in UCX: names without "UCX_", and values. To
+/// measure UCX alone under the same conditions.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>>
+ucx_settings_of(const plane_options& options);
+
+/// The data plane of a real rank over host pools: exports its pools and its lease table to the same
+/// user on the same host, maps those of its peers, and runs the mapped and the ucx lane.
+///
+/// Threads: one data thread owns the UCX worker; copy threads move large host copies; one service
+/// thread exports descriptors and maps peers. The destructor cancels everything and joins them, so
+/// it must not run within a callback.
+class rank_plane final : public data_plane {
+public:
+  /// @param life   this rank's incarnation, random.
+  /// @param layout of this rank; `pools[i]` must be at least as large as `layout.pools[i]`.
+  /// @returns `invalid_argument` for pools that do not fit the layout, `out_of_resources`,
+  /// `transport_failed`
+  ///          with UCX's own text, `version_mismatch` when the UCX library is not the one built
+  ///          against.
+  [[nodiscard]] static expected<std::shared_ptr<rank_plane>> create(incarnation life,
+                                                                    const rank_layout& layout,
+                                                                    std::vector<host_pool> pools,
+                                                                    plane_options options = {});
+
+  ~rank_plane() override;
+  rank_plane(const rank_plane&) = delete;
+  rank_plane& operator=(const rank_plane&) = delete;
+
+  [[nodiscard]] const host_pool& pool(std::size_t index) const noexcept;
+
+  [[nodiscard]] const std::string& manifest() const noexcept override;
+  void introduce(peer_card peer, std::function<void(expected<lane_choice>)> done) override;
+  void forget(incarnation peer) override;
+  [[nodiscard]] expected<lease> grant(session_key owner, grant_spec spec) override;
+  void revoke(const lease& right) override;
+  void pull(session_key owner, pull_job job,
+            std::function<void(expected<pull_stats>)> done) override;
+  void retire(session_key owner, std::function<void()> done) override;
+  [[nodiscard]] std::size_t granted() const noexcept override;
+
+private:
+  class impl;
+  explicit rank_plane(std::unique_ptr<impl> state);
+  std::unique_ptr<impl> impl_;
+};
+
+/// Returns the version of the UCX library in use, e.g. "1.22.0".
+[[nodiscard]] std::string ucx_version();
+
+} // namespace baton

@@ -1,0 +1,65 @@
+#include "transport/ucx/endpoint.hpp"
+
+#include <utility>
+
+namespace baton {
+
+expected<std::unique_ptr<ucx_endpoint>>
+ucx_endpoint::connect(ucx_worker& worker, const std::string& address,
+                      std::function<void(ucs_status_t)> broken) {
+  std::unique_ptr<ucx_endpoint> endpoint{new ucx_endpoint{worker, std::move(broken)}};
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLER;
+  params.address = reinterpret_cast<const ucp_address_t*>(address.data());
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  params.err_handler.arg = endpoint.get();
+  params.err_handler.cb = [](void* arg, ucp_ep_h, ucs_status_t status) {
+    static_cast<ucx_endpoint*>(arg)->broken_(status);
+  };
+  const auto status = ucp_ep_create(worker.get(), &params, &endpoint->handle_);
+  if (status != UCS_OK)
+    return ucx_failed(errc::peer_lost, "ucp_ep_create", status);
+  return endpoint;
+}
+
+ucx_endpoint::~ucx_endpoint() {
+  if (handle_ == nullptr)
+    return;
+  ucp_request_param_t param{};
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+  param.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  const auto closing = ucp_ep_close_nbx(handle_, &param);
+  if (UCS_PTR_IS_PTR(closing))
+    ucp_request_free(closing);
+}
+
+void ucx_endpoint::send(unsigned id, std::string_view header, std::string body,
+                        ucx_completion done) noexcept {
+  auto* begun =
+      new ucx_worker::operation{worker_, std::move(done), std::string{header}, std::move(body)};
+  start(id, begun, std::as_bytes(std::span{begun->body}), UCP_AM_SEND_FLAG_EAGER);
+}
+
+void ucx_endpoint::send_large(unsigned id, std::string_view header, std::span<const std::byte> body,
+                              ucx_completion done) noexcept {
+  start(id, new ucx_worker::operation{worker_, std::move(done), std::string{header}, {}}, body, 0);
+}
+
+void ucx_endpoint::start(unsigned id, ucx_worker::operation* begun, std::span<const std::byte> body,
+                         std::uint32_t flags) noexcept {
+  ucp_request_param_t param{};
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA |
+                       UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
+  param.flags = flags;
+  param.memory_type = UCS_MEMORY_TYPE_HOST;
+  param.user_data = begun;
+  param.cb.send = [](void* request, ucs_status_t status, void* user_data) {
+    static_cast<ucx_worker::operation*>(user_data)->complete(status);
+    ucp_request_free(request);
+  };
+  worker_.started(begun, ucp_am_send_nbx(handle_, id, begun->header.data(), begun->header.size(),
+                                         body.data(), body.size(), &param));
+}
+
+} // namespace baton

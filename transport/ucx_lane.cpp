@@ -1,0 +1,235 @@
+#include "transport/ucx_lane.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include "transport/data_thread.hpp"
+#include "transport/ucx_owner.hpp"
+#include "transport/ucx_reader.hpp"
+
+namespace baton {
+
+namespace {
+
+/// How long a shutdown lets last words go out, and then waits for UCX to let go of buffers.
+constexpr std::chrono::milliseconds last_words{100};
+constexpr std::chrono::milliseconds close_limit{500};
+
+std::vector<const std::byte*> read_only(const std::vector<std::byte*>& pools) {
+  return {pools.begin(), pools.end()};
+}
+
+/// A pull of this lane; an abort of it is brought to the data thread.
+class ucx_pull final : public pull_task, public std::enable_shared_from_this<ucx_pull> {
+public:
+  using canceller = std::function<void(std::shared_ptr<pull_task>)>;
+
+  ucx_pull(pull_order order, session_ledger& ledger, const canceller& cancel)
+      : pull_task{std::move(order), ledger}, cancel_{cancel} {}
+
+private:
+  void wake() noexcept override { cancel_(shared_from_this()); }
+
+  const canceller& cancel_;
+};
+
+} // namespace
+
+std::vector<std::pair<std::string, std::string>> context_settings(const ucx_settings& wanted) {
+  ucx_context::settings all{
+      {"TLS", wanted.transports},
+      // Without it shared memory does not work with peer error handling.
+      {"POSIX_ERROR_HANDLING", "y"},
+      // Without it peer error handling rules out rendezvous over cma.
+      {"CMA_MEMORY_INVALIDATE", "y"},
+      // How soon a dead peer is noticed over shared memory.
+      {"KEEPALIVE_INTERVAL", "1s"},
+      {"TCP_TX_SEG_SIZE", "512k"},
+      {"TCP_RX_SEG_SIZE", "512k"},
+  };
+  if (!wanted.tcp_devices.empty())
+    all.emplace_back("NET_DEVICES", wanted.tcp_devices);
+  return all;
+}
+
+/// All but the calls from other threads belongs to the data thread.
+class ucx_lane::impl final : public progress_source, public ucx_sink {
+public:
+  impl(ucx_context context, staging_ring sending, staging_ring receiving,
+       const ucx_settings& settings, const ucx_surroundings& around)
+      : context_{std::move(context)},
+        send_ring_{std::move(sending)},
+        receive_ring_{std::move(receiving)},
+        worker_{context_, *this},
+        peers_{around.life, worker_},
+        reader_{around.life,   worker_,      peers_,
+                receive_ring_, around.pools, {settings.chunk_bytes, settings.credits}},
+        owner_{around.life, around.grants,           around.ledger,       peers_,
+               send_ring_,  read_only(around.pools), settings.chunk_bytes},
+        ledger_{around.ledger} {}
+
+  ~impl() override { stop(); }
+
+  expected<> start() {
+    if (auto opened = worker_.open(lane_messages); !opened)
+      return opened;
+    auto address = worker_.address();
+    if (!address)
+      return fail(std::move(address.error()));
+    address_ = std::move(*address);
+    auto thread = data_thread::start(*this);
+    if (!thread)
+      return fail(std::move(thread.error()));
+    thread_ = std::move(*thread);
+    return {};
+  }
+
+  void stop() {
+    if (!thread_ || std::exchange(stopped_, true))
+      return;
+    thread_->stop();
+    reader_.cancel_all();
+    reader_.deliver();
+    owner_.end_all({errc::peer_lost, "the owner is shutting down"});
+    peers_.say_bye();
+    settle(last_words);
+    peers_.close();
+    settle(close_limit);
+  }
+
+  [[nodiscard]] const std::string& address() const noexcept { return address_; }
+
+  void introduce(ucx_peer_card peer) {
+    thread_->post([this, peer = std::move(peer)] { peers_.add(peer); });
+  }
+
+  void forget(incarnation peer) {
+    thread_->post([this, peer] { peers_.forget(peer); });
+  }
+
+  void pull(pull_order order) {
+    auto task = std::make_shared<ucx_pull>(std::move(order), ledger_, cancel_);
+    if (!task->begin(task))
+      return;
+    if (task->stream().bytes() == 0)
+      return task->finish({});
+    if (!thread_->post([this, task] { reader_.start(task); }))
+      task->finish(fail(errc::cancelled, "the rank is shutting down"));
+  }
+
+  void revoked(const lease& right) {
+    thread_->post([this, right] { owner_.revoked(right); });
+  }
+
+  bool progress() noexcept override {
+    bool any = worker_.progress();
+    any |= lose_broken();
+    any |= owner_.read_mail();
+    any |= owner_.serve();
+    any |= reader_.feed();
+    any |= reader_.deliver();
+    peers_.tidy();
+    return any;
+  }
+
+  [[nodiscard]] int descriptor() const noexcept override { return worker_.descriptor(); }
+  [[nodiscard]] bool arm() noexcept override { return worker_.arm(); }
+
+  void received(const ucx_message& message) noexcept override {
+    switch (static_cast<lane_message>(message.id)) {
+    case lane_message::pull:
+      return owner_.pull(message);
+    case lane_message::chunk:
+      return reader_.chunk(message);
+    case lane_message::credit:
+      return owner_.credit(message);
+    case lane_message::end:
+      return reader_.end(message);
+    case lane_message::abort:
+      return owner_.abort(message);
+    case lane_message::bye:
+      return peers_.left(message);
+    }
+  }
+
+private:
+  bool lose_broken() {
+    const auto broken = peers_.take_broken();
+    for (const auto& [peer, why] : broken) {
+      reader_.lost(peer, why);
+      owner_.lost(peer);
+    }
+    return !broken.empty();
+  }
+
+  /// Makes progress until UCX uses no buffer any more, at most for `limit`: a stopped peer never
+  /// answers.
+  void settle(std::chrono::milliseconds limit) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (worker_.outstanding() > 0 && std::chrono::steady_clock::now() < end)
+      worker_.progress();
+  }
+
+  ucx_context context_;
+  staging_ring send_ring_;
+  staging_ring receive_ring_;
+  ucx_worker worker_;
+  ucx_peers peers_;
+  ucx_reader reader_;
+  ucx_owner owner_;
+  session_ledger& ledger_;
+  std::string address_;
+  std::unique_ptr<data_thread> thread_;
+  bool stopped_ = false;
+  const ucx_pull::canceller cancel_ = [this](std::shared_ptr<pull_task> task) {
+    thread_->post([this, task = std::move(task)] { reader_.cancel(*task); });
+  };
+};
+
+expected<std::unique_ptr<ucx_lane>> ucx_lane::create(const ucx_settings& settings,
+                                                     ucx_surroundings surroundings) {
+  auto context = ucx_context::create(context_settings(settings));
+  if (!context)
+    return fail(std::move(context.error()));
+  auto sending = staging_ring::create(settings.ring_chunks, settings.chunk_bytes);
+  if (!sending)
+    return fail(std::move(sending.error()));
+  auto receiving = staging_ring::create(settings.ring_chunks, settings.chunk_bytes);
+  if (!receiving)
+    return fail(std::move(receiving.error()));
+  auto state = std::make_unique<impl>(std::move(*context), std::move(*sending),
+                                      std::move(*receiving), settings, surroundings);
+  if (auto started = state->start(); !started)
+    return fail(std::move(started.error()));
+  return std::unique_ptr<ucx_lane>{new ucx_lane{std::move(state)}};
+}
+
+ucx_lane::ucx_lane(std::unique_ptr<impl> state) : impl_{std::move(state)} {
+}
+ucx_lane::~ucx_lane() = default;
+
+void ucx_lane::stop() {
+  impl_->stop();
+}
+
+const std::string& ucx_lane::address() const noexcept {
+  return impl_->address();
+}
+
+void ucx_lane::introduce(ucx_peer_card peer) {
+  impl_->introduce(std::move(peer));
+}
+
+void ucx_lane::forget(incarnation peer) {
+  impl_->forget(peer);
+}
+
+void ucx_lane::pull(pull_order order) {
+  impl_->pull(std::move(order));
+}
+
+void ucx_lane::revoked(const lease& right) {
+  impl_->revoked(right);
+}
+
+} // namespace baton
