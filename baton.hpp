@@ -1,7 +1,7 @@
 #pragma once
 
-/// Everything that an engine needs to hand a request's KV cache over: the facade, the real data plane, the layout.
-/// Engines that are made of actors include "actors/actors.hpp" as well.
+/// Everything that an engine needs to hand a request's KV cache over: the facade, the real data
+/// plane, the layout. Engines that are made of actors include "actors/actors.hpp" as well.
 
 #include "actors/config.hpp"
 #include "actors/options.hpp"

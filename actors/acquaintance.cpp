@@ -18,8 +18,8 @@ expected<acquaintance> acquaint(const instance_info& own, std::uint32_t own_rank
     return fail(ok.error());
   const auto source = we_serve ? own_rank : their_rank;
   const auto destination = we_serve ? their_rank : own_rank;
-  auto table = make_pairs(context, context[source].dp_rank(), generation,
-                          generation[destination].dp_rank());
+  auto table =
+      make_pairs(context, context[source].dp_rank(), generation, generation[destination].dp_rank());
   if (!table)
     return fail(table.error());
   acquaintance result;

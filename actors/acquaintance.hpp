@@ -10,13 +10,15 @@ namespace baton {
 /// What a rank works out about a peer when they are introduced.
 struct acquaintance {
   peer_card card;
-  std::uint64_t digest = 0;    ///< of the peer's instance
-  std::uint32_t receivers = 0; ///< ranks of the peer's dp group that pull from us; 0 on generation ranks
+  std::uint64_t digest = 0; ///< of the peer's instance
+  std::uint32_t receivers =
+      0; ///< ranks of the peer's dp group that pull from us; 0 on generation ranks
 };
 
 /// Decides whether two ranks can work together, and what moves between them.
 ///
-/// @returns `invalid_argument` when both are of one side, `incompatible_layout` with the field and both values.
+/// @returns `invalid_argument` when both are of one side, `incompatible_layout` with the field and
+/// both values.
 [[nodiscard]] expected<acquaintance> acquaint(const instance_info& own, std::uint32_t own_rank,
                                               const instance_info& theirs,
                                               std::uint32_t their_rank);

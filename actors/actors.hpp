@@ -13,7 +13,8 @@
 #include "actors/type_ids.hpp"
 
 /// The map of the system: every actor's interface. An engine that is made of actors itself talks to
-/// `transceiver_actor`; errors come as `caf::error` of the category "baton" (see actors/caf_error.hpp).
+/// `transceiver_actor`; errors come as `caf::error` of the category "baton" (see
+/// actors/caf_error.hpp).
 namespace baton {
 
 /// One end of a link between two ranks.
@@ -29,8 +30,9 @@ using link_actor = caf::typed_actor<
 using door_actor = caf::typed_actor<
     // Answers the rank's incarnation.
     caf::replies_to<atom::who>::with<std::uint64_t>,
-    // Takes an encoded `introduction` and the other end of a new link (a `link_actor`, untyped because CAF cannot carry
-    // handles of a typed actor without registering each); answers our own ones.
+    // Takes an encoded `introduction` and the other end of a new link (a `link_actor`, untyped
+    // because CAF cannot carry handles of a typed actor without registering each); answers our own
+    // ones.
     caf::replies_to<atom::introduce, std::string,
                     caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,
     // Directory: takes an encoded `rank_info`. A rank of a newer life replaces the older.
@@ -51,14 +53,16 @@ using session_actor = caf::typed_actor<
 
 /// The supervisor of one rank.
 using transceiver_actor = caf::typed_actor<
-    // -- the engine's calls (see `transceiver` for their meaning) ------------------------------------------------
-    // Context: offers a slice; answered when it is accepted.
+    // -- the engine's calls (see `transceiver` for their meaning)
+    // ------------------------------------------------ Context: offers a slice; answered when it is
+    // accepted.
     caf::reacts_to<atom::offer, send_slice>,
     // Generation: receives; answered with the outcome when the request has ended.
     caf::replies_to<atom::receive, receive_request>::with<outcome>,
     // Generation: starts a receive; answered when it is accepted.
     caf::reacts_to<atom::begin, receive_request>,
-    // Answers the ended requests of the side once there are that many (negative: once none is live).
+    // Answers the ended requests of the side once there are that many (negative: once none is
+    // live).
     caf::replies_to<atom::fetch, std::uint8_t, std::int64_t>::with<std::vector<outcome>>,
     // Cancels; answers true when the request's blocks are safe to free.
     caf::replies_to<atom::cancel, request_id>::with<bool>,
@@ -72,7 +76,8 @@ using transceiver_actor = caf::typed_actor<
     caf::reacts_to<atom::end_all>,
     // Ends the rank's actors; whatever is still open is answered with `shutting_down`.
     caf::reacts_to<atom::stop>,
-    // -- INTERNAL ----------------------------------------------------------------------------------------------
+    // -- INTERNAL
+    // ----------------------------------------------------------------------------------------------
     // The door is published at host:port: enlist with the directory, begin to sweep.
     caf::reacts_to<atom::start, std::string>,
     // A session's report.
@@ -90,5 +95,11 @@ using transceiver_actor = caf::typed_actor<
                     caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,
     // Time to look after deadlines.
     caf::reacts_to<atom::sweep>>;
+
+/// The other door: a rank's transceiver as an actor, for engines that are made of actors.
+struct actor_access {
+  /// Returns the actor behind a facade. It ends when the facade is shut down.
+  [[nodiscard]] static transceiver_actor of(const transceiver& rank);
+};
 
 } // namespace baton

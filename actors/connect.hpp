@@ -22,8 +22,9 @@ inline constexpr std::chrono::milliseconds door_timeout{2'000};
 [[nodiscard]] expected<std::pair<std::string, std::uint16_t>>
 split_endpoint(const std::string& endpoint);
 
-/// Connects to the door at host:port and calls `done` with it, or with an error: `peer_lost` when nobody listens there,
-/// `timed_out`, `invalid_argument` for an endpoint that is none. Never blocks.
+/// Connects to the door at host:port and calls `done` with it, or with an error: `peer_lost` when
+/// nobody listens there, `timed_out`, `invalid_argument` for an endpoint that is none. Never
+/// blocks.
 template <class Self, class Done>
 void connect_door(Self* self, const rank_context& rank, const std::string& endpoint, Done done) {
   if (rank.local_door)
@@ -45,12 +46,11 @@ void connect_door(Self* self, const rank_context& rank, const std::string& endpo
       .then(
           [self, endpoint, done](const caf::node_id&, caf::strong_actor_ptr& ptr,
                                  const std::set<std::string>& interface) {
-            const auto wanted =
-                self->system().message_types(caf::detail::type_list<door_actor>{});
+            const auto wanted = self->system().message_types(caf::detail::type_list<door_actor>{});
             if (!ptr || !self->system().assignable(interface, wanted))
-              done(expected<door_actor>{
-                  fail(errc::version_mismatch, "what listens at {} is no baton rank of this version",
-                       endpoint)});
+              done(expected<door_actor>{fail(errc::version_mismatch,
+                                             "what listens at {} is no baton rank of this version",
+                                             endpoint)});
             else
               done(expected<door_actor>{caf::actor_cast<door_actor>(ptr)});
           },

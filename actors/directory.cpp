@@ -1,5 +1,4 @@
 #include "actors/directory.hpp"
-#include "actors/log.hpp"
 
 #include <algorithm>
 
@@ -59,8 +58,8 @@ void directory_state::answer_waiting() {
   waiting.clear();
 }
 
-directory_actor::behavior_type
-directory(directory_actor::stateful_pointer<directory_state> self, rank_layout first) {
+directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self,
+                                         rank_layout first) {
   self->state.first = std::move(first);
   return {
       [self](atom::enlist, const std::string& bytes) -> caf::result<void> {
@@ -78,7 +77,8 @@ directory(directory_actor::stateful_pointer<directory_state> self, rank_layout f
         if (self->state.complete())
           return self->state.describe();
         if (self->state.waiting.size() >= most_waiting)
-          return to_caf({errc::out_of_resources, "too many ask for an instance that is not complete"});
+          return to_caf(
+              {errc::out_of_resources, "too many ask for an instance that is not complete"});
         auto promise = self->make_response_promise<std::string>();
         self->state.waiting.push_back(promise);
         return promise;

@@ -6,13 +6,14 @@
 
 namespace baton {
 
-/// Knows all ranks of one instance; lives on its rank 0, behind the door. Ranks enlist with it, again
-/// after it was restarted; it describes the instance once all have.
+/// Knows all ranks of one instance; lives on its rank 0, behind the door. Ranks enlist with it,
+/// again after it was restarted; it describes the instance once all have.
 struct directory_state {
   static inline const char* name = "baton.directory";
 
   /// Takes a rank in. A newer life of a rank replaces the older.
-  /// @returns `invalid_argument` or `incompatible_layout` for a rank that does not belong to this instance.
+  /// @returns `invalid_argument` or `incompatible_layout` for a rank that does not belong to this
+  /// instance.
   [[nodiscard]] expected<> enlist(rank_info info);
 
   rank_layout first; ///< of rank 0, which the others must match
@@ -30,7 +31,7 @@ using directory_actor = caf::typed_actor<
     // Answers the encoded `instance_info` once all ranks are enlisted.
     caf::replies_to<atom::describe>::with<std::string>>;
 
-directory_actor::behavior_type
-directory(directory_actor::stateful_pointer<directory_state> self, rank_layout first);
+directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self,
+                                         rank_layout first);
 
 } // namespace baton

@@ -1,5 +1,4 @@
 #include "actors/directory_client.hpp"
-#include "actors/log.hpp"
 
 #include <algorithm>
 
@@ -20,7 +19,7 @@ directory_client(directory_client_actor::stateful_pointer<directory_client_state
   state.rank = std::move(rank);
   state.owner = std::move(owner);
   state.errand = std::move(errand);
-  state.begin = std::chrono::steady_clock::now();
+  state.begin = self->clock().now();
   self->set_down_handler([self](const caf::down_msg&) { self->state.retry_later(); });
   self->send(self, atom::retry_v, state.round);
   return {
@@ -71,7 +70,7 @@ void directory_client_state::described(const std::string& bytes) {
 }
 
 void directory_client_state::failed(const error& reason) {
-  const auto waited = std::chrono::steady_clock::now() - begin;
+  const auto waited = self->clock().now() - begin;
   const bool final = reason.code == errc::invalid_argument ||
                      reason.code == errc::incompatible_layout ||
                      reason.code == errc::version_mismatch;

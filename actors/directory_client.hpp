@@ -10,9 +10,11 @@ namespace baton {
 
 /// What a directory client is for.
 struct directory_errand {
-  std::string endpoint;            ///< host:port of the directory
-  std::optional<rank_info> enlist; ///< enlist this rank, and stay to enlist it again after a restart
-  std::chrono::milliseconds patience{10'000}; ///< how long a directory may be silent; unused when enlisting
+  std::string endpoint; ///< host:port of the directory
+  std::optional<rank_info>
+      enlist; ///< enlist this rank, and stay to enlist it again after a restart
+  std::chrono::milliseconds patience{
+      10'000}; ///< how long a directory may be silent; unused when enlisting
 };
 
 /// INTERNAL to the rank: no interface of its own.

@@ -4,8 +4,8 @@
 
 namespace baton {
 
-/// Returns baton's logger: named "baton", writes to standard error, level `warn`. A host changes it by
-/// `spdlog::get("baton")`, or registers one of that name before it starts a rank. Thread-safe.
+/// Returns baton's logger: named "baton", writes to standard error, level `warn`. A host changes it
+/// by `spdlog::get("baton")`, or registers one of that name before it starts a rank. Thread-safe.
 [[nodiscard]] spdlog::logger& log();
 
 } // namespace baton

@@ -15,31 +15,33 @@ namespace baton {
 ///
 /// | point | context rank | generation rank |
 /// |---|---|---|
-/// | introduced | the first message for the request arrived | all sources are introduced, nothing asked yet |
-/// | requested | a pull request was taken up, nothing granted yet | all pull requests were sent |
-/// | granted | a lease was granted, its message not yet sent | the first grant arrived, nothing pulled yet |
-/// | pulling | the first grant was sent, so the peer may read now | the first pull was handed to the lane |
-/// | done | the first receipt arrived | the first slice was validated, its receipt not yet sent |
+/// | introduced | the first message for the request arrived | all sources are introduced, nothing
+/// asked yet | | requested | a pull request was taken up, nothing granted yet | all pull requests
+/// were sent | | granted | a lease was granted, its message not yet sent | the first grant arrived,
+/// nothing pulled yet | | pulling | the first grant was sent, so the peer may read now | the first
+/// pull was handed to the lane | | done | the first receipt arrived | the first slice was
+/// validated, its receipt not yet sent |
 enum class probe_point : std::uint8_t { introduced, requested, granted, pulling, done };
 
 [[nodiscard]] std::string_view to_string(probe_point point) noexcept;
 
-/// Called from within a session when it passes a point; the session goes on when it returns. For fault
-/// tests: it may block the calling pool thread. Must not throw.
+/// Called from within a session when it passes a point; the session goes on when it returns. For
+/// fault tests: it may block the calling pool thread. Must not throw.
 using probe = std::function<void(probe_point, request_id)>;
 
 /// When and how often a failed session is started again.
 struct restart_policy {
-  std::uint32_t budget = 3;                       ///< restarts of one request within `window`
+  std::uint32_t budget = 3; ///< restarts of one request within `window`
   std::chrono::milliseconds window{30'000};
-  std::chrono::milliseconds first_backoff{10};    ///< doubles with every attempt
+  std::chrono::milliseconds first_backoff{10}; ///< doubles with every attempt
   std::chrono::milliseconds last_backoff{1'000};
 };
 
 /// How a rank's transceiver behaves. All limits are per rank.
 struct transceiver_options {
   restart_policy restarts;
-  /// How often deadlines are looked at. A request ends at most this long after its deadline, plus clean-up.
+  /// How often deadlines are looked at. A request ends at most this long after its deadline, plus
+  /// clean-up.
   std::chrono::milliseconds sweep{20};
   /// How long a peer whose link broke may take to come back before it counts as lost for good.
   std::chrono::milliseconds peer_grace{2'000};
@@ -58,7 +60,7 @@ struct transceiver_options {
 struct rank_endpoint {
   std::string host = "127.0.0.1"; ///< address to bind and to be reached at
   std::uint16_t port = 0;         ///< 0: any free one
-  std::string directory{};          ///< host:port of the instance's rank 0; empty on rank 0 itself
+  std::string directory{};        ///< host:port of the instance's rank 0; empty on rank 0 itself
 };
 
 } // namespace baton

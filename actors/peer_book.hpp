@@ -8,8 +8,8 @@
 
 namespace baton {
 
-/// The remote ends of all links that are up. Sessions send through it straight from their own thread.
-/// Thread-safe.
+/// The remote ends of all links that are up. Sessions send through it straight from their own
+/// thread. Thread-safe.
 class peer_book {
 public:
   void add(incarnation peer, link_actor remote) {
@@ -25,7 +25,8 @@ public:
       remotes_.erase(found);
   }
 
-  /// Sends a message to a peer; it is dropped if there is no link, just as if the link broke a moment later.
+  /// Sends a message to a peer; it is dropped if there is no link, just as if the link broke a
+  /// moment later.
   void send(incarnation peer, const wire_message& message) const {
     link_actor remote;
     {

@@ -1,5 +1,4 @@
 #include "actors/peer_link.hpp"
-#include "actors/log.hpp"
 
 #include "actors/connect.hpp"
 #include "actors/log.hpp"
@@ -27,8 +26,9 @@ link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self
 expected<introduction> read_introduction(const std::string& bytes) {
   auto intro = decode_introduction(bytes);
   if (intro && intro->version != protocol_version)
-    return fail(errc::version_mismatch, "the peer speaks protocol {}, this rank {}; run one version",
-                intro->version, protocol_version);
+    return fail(errc::version_mismatch,
+                "the peer speaks protocol {}, this rank {}; run one version", intro->version,
+                protocol_version);
   return intro;
 }
 
@@ -36,16 +36,15 @@ link_actor::behavior_type link_initiator(link_actor::stateful_pointer<link_state
                                          link_config config) {
   auto& state = self->state;
   state.config = std::move(config);
-  state.patience_ends = std::chrono::steady_clock::now() + state.config.rank->options.peer_grace;
+  state.patience_ends = self->clock().now() + state.config.rank->options.peer_grace;
   self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
   state.connect();
   return behavior(self);
 }
 
-link_actor::behavior_type
-link_acceptor(link_actor::stateful_pointer<link_state> self, link_config config,
-              introduction intro, link_actor remote,
-              link_promise promise) {
+link_actor::behavior_type link_acceptor(link_actor::stateful_pointer<link_state> self,
+                                        link_config config, introduction intro, link_actor remote,
+                                        link_promise promise) {
   auto& state = self->state;
   state.config = std::move(config);
   state.initiator = false;
@@ -57,8 +56,7 @@ link_acceptor(link_actor::stateful_pointer<link_state> self, link_config config,
       return;
     }
     self->state.up(remote, *lane);
-    promise.deliver(self->state.config.introduction,
-                    caf::actor_cast<caf::strong_actor_ptr>(self));
+    promise.deliver(self->state.config.introduction, caf::actor_cast<caf::strong_actor_ptr>(self));
   });
   return behavior(self);
 }
@@ -77,7 +75,7 @@ void link_state::connect() {
     if (door)
       introduce(*door);
     else if (door.error().code == errc::timed_out &&
-             std::chrono::steady_clock::now() < patience_ends)
+             self->clock().now() < patience_ends)
       connect();
     else
       refused(door.error());
@@ -105,16 +103,17 @@ void link_state::answered(const std::string& bytes, const caf::strong_actor_ptr&
     return;
   }
   if (intro->self().layout.life != config.peer.layout.life) {
-    refused({errc::peer_lost, fmt::format("rank {} of '{}' was restarted",
-                                          config.peer.layout.rank, config.peer.layout.instance)});
+    refused({errc::peer_lost, fmt::format("rank {} of '{}' was restarted", config.peer.layout.rank,
+                                          config.peer.layout.instance)});
     return;
   }
-  make_ready(*intro, [this, other = caf::actor_cast<link_actor>(other)](expected<lane_choice> lane) {
-    if (lane)
-      up(other, *lane);
-    else
-      refused(lane.error());
-  });
+  make_ready(*intro,
+             [this, other = caf::actor_cast<link_actor>(other)](expected<lane_choice> lane) {
+               if (lane)
+                 up(other, *lane);
+               else
+                 refused(lane.error());
+             });
 }
 
 void link_state::make_ready(const introduction& intro,
@@ -137,7 +136,7 @@ void link_state::up(const link_actor& other, const lane_choice& lane) {
   self->monitor(remote);
   config.rank->peers->add(config.peer.layout.life, remote);
   log().debug("link to rank {} of '{}' is up, lane {}: {}", config.peer.layout.rank,
-                config.peer.layout.instance, to_string(lane.lane), lane.reason);
+              config.peer.layout.instance, to_string(lane.lane), lane.reason);
   report(link_up{config.peer.layout.life, lane});
 }
 
@@ -145,19 +144,22 @@ void link_state::deliver(const std::string& bytes) {
   auto message = decode_message(bytes);
   if (!message) {
     log().warn("message of rank {} of '{}' dropped: {}", config.peer.layout.rank,
-                 config.peer.layout.instance, message.error().text);
+               config.peer.layout.instance, message.error().text);
     return;
   }
   const auto& life = config.peer.layout.life;
   if (const auto* call = std::get_if<pull_request>(&*message);
-      call && known && (call->layout_digest != known->digest || call->receivers != known->receivers)) {
+      call && known &&
+      (call->layout_digest != known->digest || call->receivers != known->receivers)) {
     config.rank->peers->send(
-        life, cancel_notice{call->request, call->pull,
-                            {errc::incompatible_layout,
-                             fmt::format("layout digest {:x} and {} receivers, introduced were {:x} "
-                                         "and {}",
-                                         call->layout_digest, call->receivers, known->digest,
-                                         known->receivers)}});
+        life,
+        cancel_notice{
+            call->request,
+            call->pull,
+            {errc::incompatible_layout,
+             fmt::format("layout digest {:x} and {} receivers, introduced were {:x} "
+                         "and {}",
+                         call->layout_digest, call->receivers, known->digest, known->receivers)}});
     return;
   }
   self->send(config.owner, peer_message{life, std::move(*message)});
@@ -173,14 +175,14 @@ void link_state::down(const caf::down_msg& message) {
     return;
   }
   report(link_loss{config.peer.layout.life, false});
-  patience_ends = std::chrono::steady_clock::now() + config.rank->options.peer_grace;
+  patience_ends = self->clock().now() + config.rank->options.peer_grace;
   probe();
 }
 
 void link_state::probe() {
   if (is_up)
     return;
-  if (std::chrono::steady_clock::now() >= patience_ends) {
+  if (self->clock().now() >= patience_ends) {
     gone("it did not come back in time");
     return;
   }
@@ -213,7 +215,7 @@ void link_state::probe_later() {
 
 void link_state::gone(const std::string& why) {
   log().info("rank {} of '{}' at {} is lost: {}", config.peer.layout.rank,
-               config.peer.layout.instance, endpoint(), why);
+             config.peer.layout.instance, endpoint(), why);
   config.rank->plane->forget(config.peer.layout.life);
   report(link_loss{config.peer.layout.life, true});
   self->quit();
@@ -221,7 +223,7 @@ void link_state::gone(const std::string& why) {
 
 void link_state::refused(error reason) {
   log().warn("no link to rank {} of '{}' at {}: {}", config.peer.layout.rank,
-               config.peer.layout.instance, endpoint(), to_string(reason));
+             config.peer.layout.instance, endpoint(), to_string(reason));
   report(link_refused{config.peer.layout.life, std::move(reason)});
   self->quit();
 }

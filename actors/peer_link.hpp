@@ -28,8 +28,8 @@ struct link_config {
 ///     initiator: connecting -> introducing -> up -> broken -> (connecting again | gone)
 ///     acceptor:                introducing -> up -> broken -> (replaced by a new one | gone)
 ///
-/// A broken link is reported at once; `gone` follows when the peer's endpoint refuses, answers as somebody else, or stays
-/// silent for `transceiver_options::peer_grace`.
+/// A broken link is reported at once; `gone` follows when the peer's endpoint refuses, answers as
+/// somebody else, or stays silent for `transceiver_options::peer_grace`.
 struct link_state {
   explicit link_state(link_actor::stateful_pointer<link_state> owner) : self{owner} {}
   ~link_state();
@@ -65,10 +65,9 @@ link_actor::behavior_type link_initiator(link_actor::stateful_pointer<link_state
                                          link_config config);
 
 /// The end that is asked: answers `promise` with its own introduction and itself.
-link_actor::behavior_type
-link_acceptor(link_actor::stateful_pointer<link_state> self, link_config config,
-              introduction intro, link_actor remote,
-              link_promise promise);
+link_actor::behavior_type link_acceptor(link_actor::stateful_pointer<link_state> self,
+                                        link_config config, introduction intro, link_actor remote,
+                                        link_promise promise);
 
 /// Decodes an introduction and checks the versions.
 /// @returns `invalid_argument` or `version_mismatch`, which names both versions.

@@ -19,7 +19,8 @@ struct rank_context {
   rank_endpoint endpoint; ///< as asked for; `directory` is empty on rank 0
   transceiver_options options;
   std::shared_ptr<peer_book> peers = std::make_shared<peer_book>();
-  /// Finds doors without a network, by host:port. For tests on the deterministic scheduler, and for a rank's own door.
+  /// Finds doors without a network, by host:port. For tests on the deterministic scheduler, and for
+  /// a rank's own door.
   std::function<std::optional<door_actor>(const std::string&)> local_door;
 };
 

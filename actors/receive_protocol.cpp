@@ -87,8 +87,9 @@ void receive_protocol::grant(const source_route& source, const slice_grant& gran
   state_ = session_state::transferring;
   pass_once(probe_point::granted);
   pulling_.emplace(id, grant);
-  backend_.pull(source.rank, grant.slice,
-                pull_job{source.peer, grant.right, grant.ranges, grant.blocks, spec_.request.blocks});
+  backend_.pull(
+      source.rank, grant.slice,
+      pull_job{source.peer, grant.right, grant.ranges, grant.blocks, spec_.request.blocks});
   pass_once(probe_point::pulling);
 }
 
@@ -131,23 +132,25 @@ void receive_protocol::lost(const source_route& source, bool gone) {
       if (grant.last)
         last = id.second;
     }
-  // With every grant in hand the pulls go on: the memory outlives its owner, and validation decides.
+  // With every grant in hand the pulls go on: the memory outlives its owner, and validation
+  // decides.
   if (last && in_hand.size() == *last + 1)
     return;
-  end(attempt_failure{error{errc::peer_lost,
-                            fmt::format("context rank {} was lost before it granted all slices of "
-                                        "request {}; send the request to another instance",
-                                        source.rank, spec_.request.request)},
-                      !gone});
+  end(attempt_failure{
+      error{errc::peer_lost, fmt::format("context rank {} was lost before it granted all slices of "
+                                         "request {}; send the request to another instance",
+                                         source.rank, spec_.request.request)},
+      !gone});
 }
 
 expected<> receive_protocol::check(const source_route& source, const slice_grant& grant) const {
   for (const auto& range : grant.ranges) {
     const auto wanted = find_range(spec_.wants, range.group);
-    const bool known = std::find(source.groups.begin(), source.groups.end(), range.group) !=
-                       source.groups.end();
-    if (!wanted || !known || (!range.tokens.empty() && (range.tokens.begin < wanted->begin ||
-                                                        range.tokens.end > wanted->end)))
+    const bool known =
+        std::find(source.groups.begin(), source.groups.end(), range.group) != source.groups.end();
+    if (!wanted || !known ||
+        (!range.tokens.empty() &&
+         (range.tokens.begin < wanted->begin || range.tokens.end > wanted->end)))
       return fail(errc::invalid_argument,
                   "context rank {} granted tokens [{}, {}) of group '{}' of request {}, which were "
                   "not asked for",

@@ -20,14 +20,14 @@ public:
   virtual void passed(probe_point point) = 0;
 };
 
-/// One attempt to bring in one request: asks every source, pulls each slice as it is granted, acknowledges
-/// it once it is validated.
+/// One attempt to bring in one request: asks every source, pulls each slice as it is granted,
+/// acknowledges it once it is validated.
 ///
 ///     start: ask all sources -> slice granted -> pulled and validated -> acknowledged
 ///            ... until every source's last slice is in and all wanted tokens are covered -> end
 ///
-/// It ends itself on success and on the first failure, with exactly one `session_end`; after that it ignores
-/// everything. Deadlines, cancels and retries are the supervisor's. Not thread-safe.
+/// It ends itself on success and on the first failure, with exactly one `session_end`; after that
+/// it ignores everything. Deadlines, cancels and retries are the supervisor's. Not thread-safe.
 class receive_protocol {
 public:
   receive_protocol(receive_spec spec, receive_backend& backend);

@@ -17,16 +17,17 @@ namespace baton {
 /// Time that a request may take, unless the caller says otherwise.
 inline constexpr std::chrono::milliseconds default_timeout{60'000};
 
-/// A piece of a request's cache that is ready on a context rank, to be offered to the generation side.
+/// A piece of a request's cache that is ready on a context rank, to be offered to the generation
+/// side.
 struct send_slice {
   request_id request{};
-  /// The tokens that became ready, in every group. The first slice of a request starts at token 0, the
-  /// others follow without a gap.
+  /// The tokens that became ready, in every group. The first slice of a request starts at token 0,
+  /// the others follow without a gap.
   token_range tokens{};
   /// Whether the request's cache is complete with this slice.
   bool last = true;
-  /// Where the tokens lie: one table per group of this rank. Leading blocks that a sliding window has
-  /// passed may be left out.
+  /// Where the tokens lie: one table per group of this rank. Leading blocks that a sliding window
+  /// has passed may be left out.
   std::vector<group_blocks> blocks{};
   /// Goes with the last slice.
   std::optional<aux_data> aux;
@@ -37,7 +38,7 @@ struct send_slice {
 /// A request whose cache a generation rank wants.
 struct receive_request {
   request_id request{};
-  disaggregated_params context{}; ///< from the context side, by way of the router
+  disaggregated_params context{};  ///< from the context side, by way of the router
   std::uint32_t tokens = 0;        ///< length of the prompt
   std::uint32_t cached_tokens = 0; ///< leading tokens that this rank has already; not written
   /// Where the tokens go: one table per group of this rank.

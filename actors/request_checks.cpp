@@ -28,10 +28,11 @@ expected<> check_tables(const rank_layout& layout, request_id request,
                   table.group);
     const auto& group = layout.groups[*index];
     if (group.tokens_per_block != 0 && table.first_block_token % group.tokens_per_block != 0)
-      return fail(errc::invalid_argument,
-                  "request {}: first_block_token {} of group '{}' is not a multiple of its {} tokens "
-                  "per block",
-                  request, table.first_block_token, table.group, group.tokens_per_block);
+      return fail(
+          errc::invalid_argument,
+          "request {}: first_block_token {} of group '{}' is not a multiple of its {} tokens "
+          "per block",
+          request, table.first_block_token, table.group, group.tokens_per_block);
     const auto slots = slots_of(layout, group);
     for (const auto block : table.blocks)
       if (block >= slots)
@@ -56,8 +57,8 @@ std::uint64_t end_of(const group_layout& group, const group_blocks& table) {
 
 expected<> check_deadline(request_id request, std::chrono::milliseconds timeout) {
   if (timeout <= std::chrono::milliseconds{0})
-    return fail(errc::invalid_argument, "request {}: timeout of {} ms; give it more than 0", request,
-                timeout.count());
+    return fail(errc::invalid_argument, "request {}: timeout of {} ms; give it more than 0",
+                request, timeout.count());
   return {};
 }
 
@@ -65,8 +66,9 @@ expected<> check_deadline(request_id request, std::chrono::milliseconds timeout)
 
 expected<> check(const rank_layout& layout, const send_slice& slice) {
   if (slice.tokens.begin >= slice.tokens.end || slice.tokens.end > wire_limits::tokens)
-    return fail(errc::invalid_argument, "request {}: a slice of tokens [{}, {}) is empty or too long",
-                slice.request, slice.tokens.begin, slice.tokens.end);
+    return fail(errc::invalid_argument,
+                "request {}: a slice of tokens [{}, {}) is empty or too long", slice.request,
+                slice.tokens.begin, slice.tokens.end);
   if (auto ok = check_deadline(slice.request, slice.timeout); !ok)
     return ok;
   if (slice.aux && slice.aux->bytes() > wire_limits::aux_bytes)
@@ -99,8 +101,8 @@ expected<> check(const rank_layout& layout, const receive_request& request) {
     return fail(errc::invalid_argument, "request {}: {} tokens; 1 to {} are possible",
                 request.request, request.tokens, wire_limits::tokens);
   if (request.cached_tokens > request.tokens)
-    return fail(errc::invalid_argument, "request {}: {} cached tokens of {} in all", request.request,
-                request.cached_tokens, request.tokens);
+    return fail(errc::invalid_argument, "request {}: {} cached tokens of {} in all",
+                request.request, request.cached_tokens, request.tokens);
   if (auto ok = check_deadline(request.request, request.timeout); !ok)
     return ok;
   if (auto ok = check_tables(layout, request.request, request.blocks); !ok)
@@ -145,12 +147,14 @@ void trim(const rank_layout& layout, send_slice& slice) {
                             ? (slice.tokens.begin - table.first_block_token) / per_block
                             : 0;
     const auto drop = std::min(before, count);
-    const auto until = slice.tokens.end > table.first_block_token
-                           ? (slice.tokens.end - table.first_block_token + per_block - 1) / per_block
-                           : 0;
+    const auto until =
+        slice.tokens.end > table.first_block_token
+            ? (slice.tokens.end - table.first_block_token + per_block - 1) / per_block
+            : 0;
     table.blocks.resize(std::min(until, count));
     table.blocks.erase(table.blocks.begin(),
-                       table.blocks.begin() + std::min<std::ptrdiff_t>(drop, std::ssize(table.blocks)));
+                       table.blocks.begin() +
+                           std::min<std::ptrdiff_t>(drop, std::ssize(table.blocks)));
     table.first_block_token += drop * per_block;
   }
 }

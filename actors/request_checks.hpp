@@ -9,8 +9,9 @@
 /// What the engine may ask of a rank with a given layout.
 namespace baton {
 
-/// Checks an offered slice against the rank's layout: known groups, each once, tables aligned to blocks and
-/// covering the slice's tokens (leading ones that a window has passed may be missing), ids within the pools, aux size.
+/// Checks an offered slice against the rank's layout: known groups, each once, tables aligned to
+/// blocks and covering the slice's tokens (leading ones that a window has passed may be missing),
+/// ids within the pools, aux size.
 ///
 /// @returns `invalid_argument`; the text names the request, the field and the value.
 [[nodiscard]] expected<> check(const rank_layout& layout, const send_slice& slice);
@@ -18,12 +19,13 @@ namespace baton {
 /// Checks a receive likewise: every group of the rank has a table that covers what is wanted of it.
 [[nodiscard]] expected<> check(const rank_layout& layout, const receive_request& request);
 
-/// Returns the tokens that a receive wants, per group of the rank: from `cached_tokens` on, or from the start of
-/// the group's window, whichever is later.
+/// Returns the tokens that a receive wants, per group of the rank: from `cached_tokens` on, or from
+/// the start of the group's window, whichever is later.
 [[nodiscard]] std::vector<group_range> wants_of(const rank_layout& layout,
                                                 const receive_request& request);
 
-/// Drops the blocks that hold none of the slice's tokens, so that grants stay small. `slice` must have been checked.
+/// Drops the blocks that hold none of the slice's tokens, so that grants stay small. `slice` must
+/// have been checked.
 void trim(const rank_layout& layout, send_slice& slice);
 
 } // namespace baton

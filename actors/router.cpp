@@ -52,7 +52,8 @@ void router::handle(const link_event& event) {
     peer = std::get<link_loss>(event).peer;
   }
   links_.erase(peer);
-  // The rank may have been replaced: its instance is asked for anew, and nobody waits for the old one.
+  // The rank may have been replaced: its instance is asked for anew, and nobody waits for the old
+  // one.
   for (auto it = instances_.begin(); it != instances_.end();) {
     const rank_info* lost = nullptr;
     if (it->second.info)

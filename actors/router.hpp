@@ -22,8 +22,8 @@ class router_backend {
 public:
   virtual ~router_backend() = default;
 
-  /// Asks the directory at `endpoint` (host:port) for its instance until it answers; the answer goes to
-  /// `router::described`.
+  /// Asks the directory at `endpoint` (host:port) for its instance until it answers; the answer
+  /// goes to `router::described`.
   virtual void describe(const std::string& endpoint) = 0;
   /// Makes a link to a peer; its fate goes to `router::handle`.
   virtual void connect(const rank_info& peer, const instance_info& instance) = 0;
@@ -45,9 +45,9 @@ struct link_refused {
 /// What happens to links.
 using link_event = std::variant<link_up, link_refused, link_loss>;
 
-/// Finds out where a request's cache comes from: learns the context instance from its directory once, works out the
-/// pairs of ranks, and has links made to the sources. Every question waits until all it needs
-/// is there or has failed for good. Not thread-safe.
+/// Finds out where a request's cache comes from: learns the context instance from its directory
+/// once, works out the pairs of ranks, and has links made to the sources. Every question waits
+/// until all it needs is there or has failed for good. Not thread-safe.
 class router {
 public:
   router(std::uint32_t rank, router_backend& backend);

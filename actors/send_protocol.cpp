@@ -157,11 +157,11 @@ void send_protocol::lost(const link_loss& loss) {
       continue;
     revoke_all(from);
     if (loss.gone) {
-      end(attempt_failure{error{errc::peer_lost,
-                                fmt::format("generation rank {} was lost before it had all of "
-                                            "request {}; offer the request to another instance",
-                                            rank, spec_.request)},
-                          false});
+      end(attempt_failure{
+          error{errc::peer_lost, fmt::format("generation rank {} was lost before it had all of "
+                                             "request {}; offer the request to another instance",
+                                             rank, spec_.request)},
+          false});
       return;
     }
   }

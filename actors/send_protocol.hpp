@@ -21,8 +21,8 @@ public:
   virtual void passed(probe_point point) = 0;
 };
 
-/// One attempt to give one request away: grants every slice to every receiver that asked for it, takes the
-/// lease back when the receiver is done with the slice.
+/// One attempt to give one request away: grants every slice to every receiver that asked for it,
+/// takes the lease back when the receiver is done with the slice.
 ///
 ///     slices arrive from the engine --+
 ///                                     +-> grant (slice, receiver) -> receipt -> revoke
@@ -68,7 +68,7 @@ private:
   send_spec spec_;
   send_backend& backend_;
   session_state state_ = session_state::init;
-  std::optional<std::uint32_t> expected_; ///< receivers
+  std::optional<std::uint32_t> expected_;       ///< receivers
   std::map<std::uint32_t, receiver> receivers_; ///< by rank
   std::set<probe_point> passed_;
   std::uint64_t dropped_ = 0;

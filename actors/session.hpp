@@ -46,8 +46,9 @@ struct receive_route {
 
 /// What was validated of one source, in all attempts of a request.
 struct source_progress {
-  std::map<std::uint32_t, std::vector<group_range>> slices; ///< validated slices and what they brought
-  std::optional<std::uint32_t> last;                        ///< index of the last slice, once known
+  std::map<std::uint32_t, std::vector<group_range>>
+      slices;                        ///< validated slices and what they brought
+  std::optional<std::uint32_t> last; ///< index of the last slice, once known
 
   /// Whether every slice up to the last one is here.
   [[nodiscard]] bool complete() const noexcept { return last && slices.size() == *last + 1; }

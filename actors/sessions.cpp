@@ -4,11 +4,13 @@
 #include <utility>
 
 #include "actors/caf_error.hpp"
+#include "actors/inline_call.hpp"
 
 namespace baton {
 namespace {
 
-/// A session that throws ends with the exception's text; the supervisor decides what becomes of the request.
+/// A session that throws ends with the exception's text; the supervisor decides what becomes of the
+/// request.
 template <class Self>
 void end_on_exception(Self* self) {
   self->set_exception_handler([](std::exception_ptr& thrown) -> caf::error {
@@ -24,7 +26,8 @@ void end_on_exception(Self* self) {
 
 } // namespace
 
-void receive_session_state::init(rank_context_ptr rank, transceiver_actor owner, receive_spec spec) {
+void receive_session_state::init(rank_context_ptr rank, transceiver_actor owner,
+                                 receive_spec spec) {
   rank_ = std::move(rank);
   owner_ = std::move(owner);
   key_ = spec.key;
@@ -36,11 +39,39 @@ void receive_session_state::send(incarnation peer, wire_message message) {
   rank_->peers->send(peer, message);
 }
 
+void receive_session_state::start() {
+  protocol_->start(self_->clock().now());
+  settle();
+}
+
+void receive_session_state::handle(const session_input& input) {
+  protocol_->handle(input);
+  settle();
+}
+
+void receive_session_state::pulled(std::uint32_t source, std::uint32_t slice,
+                                   expected<pull_stats> result) {
+  protocol_->pulled(source, slice, std::move(result));
+  settle();
+}
+
+void receive_session_state::settle() {
+  while (!finished_.empty())
+    for (auto& pull : std::exchange(finished_, {}))
+      protocol_->pulled(pull.source, pull.slice, std::move(pull.result));
+}
+
 void receive_session_state::pull(std::uint32_t source, std::uint32_t slice, pull_job job) {
+  inline_call call;
   rank_->plane->pull(key_, std::move(job),
-                     [me = session_actor{self_}, source, slice](expected<pull_stats> result) {
-                       caf::anon_send(me, atom::pulled_v, source, slice, std::move(result));
+                     [this, call, me = session_actor{self_}, source,
+                      slice](expected<pull_stats> result) {
+                       if (call.inside())
+                         finished_.push_back({source, slice, std::move(result)});
+                       else
+                         caf::anon_send(me, atom::pulled_v, source, slice, std::move(result));
                      });
+  call.leave();
 }
 
 void receive_session_state::report(session_report report) {
@@ -87,19 +118,19 @@ receive_session(session_actor::stateful_pointer<receive_session_state> self, ran
   end_on_exception(self);
   self->state.init(std::move(rank), std::move(owner), std::move(spec));
   return {
-      [self](atom::start) { self->state.protocol().start(std::chrono::steady_clock::now()); },
-      [self](const session_input& input) { self->state.protocol().handle(input); },
+      [self](atom::start) { self->state.start(); },
+      [self](const session_input& input) { self->state.handle(input); },
       [self](atom::pulled, std::uint32_t source, std::uint32_t slice,
              expected<pull_stats>& result) {
-        self->state.protocol().pulled(source, slice, std::move(result));
+        self->state.pulled(source, slice, std::move(result));
       },
       [self](atom::stop) { self->quit(); },
   };
 }
 
-session_actor::behavior_type
-send_session(session_actor::stateful_pointer<send_session_state> self, rank_context_ptr rank,
-             transceiver_actor owner, send_spec spec) {
+session_actor::behavior_type send_session(session_actor::stateful_pointer<send_session_state> self,
+                                          rank_context_ptr rank, transceiver_actor owner,
+                                          send_spec spec) {
   end_on_exception(self);
   self->state.init(std::move(rank), std::move(owner), std::move(spec));
   return {

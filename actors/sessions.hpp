@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "actors/rank_context.hpp"
 #include "actors/receive_protocol.hpp"
@@ -8,8 +9,8 @@
 
 namespace baton {
 
-/// Shell of a `receive_protocol`: carries its reports to the transceiver, its messages to the links and its pulls to the
-/// data plane.
+/// Shell of a `receive_protocol`: carries its reports to the transceiver, its messages to the links
+/// and its pulls to the data plane.
 class receive_session_state : public receive_backend {
 public:
   explicit receive_session_state(session_actor::stateful_pointer<receive_session_state> self)
@@ -18,7 +19,9 @@ public:
   static inline const char* name = "baton.receive-session";
 
   void init(rank_context_ptr rank, transceiver_actor owner, receive_spec spec);
-  [[nodiscard]] receive_protocol& protocol() noexcept { return *protocol_; }
+  void start();
+  void handle(const session_input& input);
+  void pulled(std::uint32_t source, std::uint32_t slice, expected<pull_stats> result);
 
   void send(incarnation peer, wire_message message) override;
   void pull(std::uint32_t source, std::uint32_t slice, pull_job job) override;
@@ -31,7 +34,17 @@ private:
   transceiver_actor owner_;
   session_key key_;
   request_id request_;
+  struct finished_pull {
+    std::uint32_t source;
+    std::uint32_t slice;
+    expected<pull_stats> result;
+  };
+
+  /// Hands pulls to the protocol that ended while it was calling.
+  void settle();
+
   std::unique_ptr<receive_protocol> protocol_;
+  std::vector<finished_pull> finished_;
 };
 
 /// Shell of a `send_protocol`.
@@ -64,8 +77,8 @@ session_actor::behavior_type
 receive_session(session_actor::stateful_pointer<receive_session_state> self, rank_context_ptr rank,
                 transceiver_actor owner, receive_spec spec);
 
-session_actor::behavior_type
-send_session(session_actor::stateful_pointer<send_session_state> self, rank_context_ptr rank,
-             transceiver_actor owner, send_spec spec);
+session_actor::behavior_type send_session(session_actor::stateful_pointer<send_session_state> self,
+                                          rank_context_ptr rank, transceiver_actor owner,
+                                          send_spec spec);
 
 } // namespace baton

@@ -48,8 +48,8 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
     if (entry.verdict)
       return fail(*entry.verdict);
     if (work.slices.back().tokens.end != slice.tokens.begin)
-      return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}", id,
-                  slice.tokens.begin, work.slices.back().tokens.end);
+      return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}",
+                  id, slice.tokens.begin, work.slices.back().tokens.end);
     work.slices.push_back(slice);
     if (entry.at == phase::running)
       backend_.tell(entry.key, std::move(slice));
@@ -60,12 +60,12 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
     const auto* ended = ended_before_.find(id);
     if (ended && ended->failure)
       return fail(*ended->failure);
-    return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0", id,
-                slice.tokens.begin);
+    return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
+                id, slice.tokens.begin);
   }
   if (records_.size() >= options_.live_requests)
-    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later", id,
-                records_.size());
+    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
+                id, records_.size());
   record entry;
   entry.begin = now;
   entry.deadline = now + slice.timeout;
@@ -95,8 +95,8 @@ expected<> supervisor::receive(time_point now, receive_request request,
   if (auto ok = check(layout_, request); !ok)
     return ok;
   if (records_.size() >= options_.live_requests)
-    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later", id,
-                records_.size());
+    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
+                id, records_.size());
   record entry;
   entry.begin = now;
   entry.deadline = now + request.timeout;
@@ -119,9 +119,10 @@ void supervisor::cancel(time_point now, request_id request, caller_id caller) {
     return;
   }
   found->second.cancellers.push_back(caller);
-  condemn(found->second, error{errc::cancelled, fmt::format("request {} was cancelled by this rank's "
-                                                            "engine",
-                                                            request)});
+  condemn(found->second,
+          error{errc::cancelled, fmt::format("request {} was cancelled by this rank's "
+                                             "engine",
+                                             request)});
 }
 
 void supervisor::await_ended(instance_role side, std::optional<std::size_t> at_least,
@@ -142,9 +143,10 @@ std::optional<request_state> supervisor::state_of(request_id request) const {
 
 void supervisor::cancel_all(time_point) {
   for (auto& [id, entry] : records_)
-    condemn(entry, error{errc::shutting_down, fmt::format("request {} was alive when this rank shut "
-                                                          "down",
-                                                          id)});
+    condemn(entry,
+            error{errc::shutting_down, fmt::format("request {} was alive when this rank shut "
+                                                   "down",
+                                                   id)});
 }
 
 // -- events ---------------------------------------------------------------------------------------
@@ -177,16 +179,19 @@ void supervisor::called(time_point now, request_id request, std::uint32_t receiv
       return refuse(call.peer, request, call.pull(), *entry.verdict);
     work.calls.insert_or_assign(receiver, call);
     if (entry.at == phase::running)
-      std::visit([&](auto& m) { backend_.tell(entry.key, peer_message{call.peer, std::move(m)}); },
-                 call.message);
+      std::visit(
+          [&](auto& m) {
+            backend_.tell(entry.key, peer_message{call.peer, std::move(m)});
+          },
+          call.message);
     return;
   }
   if (const auto* ended = ended_before_.find(request))
     return refuse(call.peer, request, call.pull(),
-                  ended->failure
-                      ? *ended->failure
-                      : error{errc::unknown_request,
-                              fmt::format("request {} was handed over completely before", request)});
+                  ended->failure ? *ended->failure
+                                 : error{errc::unknown_request,
+                                         fmt::format("request {} was handed over completely before",
+                                                     request)});
   if (refusing_)
     return refuse(call.peer, request, call.pull(),
                   {errc::shutting_down, "the context rank is shutting down"});
@@ -227,8 +232,8 @@ void supervisor::cancelled_by_peer(incarnation peer, const cancel_notice& notice
     if (notice.pull == receive.pull && receive.route)
       for (const auto& source : receive.route->sources)
         if (source.peer == peer && !receive.progress[source.rank].complete())
-          return condemn(entry, {notice.reason.code,
-                                 fmt::format("context rank {}: {}", source.rank, notice.reason.text)});
+          return condemn(entry, {notice.reason.code, fmt::format("context rank {}: {}", source.rank,
+                                                                 notice.reason.text)});
   }
   ++dropped_;
 }
@@ -259,7 +264,8 @@ void supervisor::routed(time_point now, session_key key,
   const auto before = std::exchange(work.route, *route);
   work.pull = random_id<pull_id>();
   for (const auto& source : route->sources) {
-    // Slices are numbered by one life of a source; those of an earlier life say nothing about this one.
+    // Slices are numbered by one life of a source; those of an earlier life say nothing about this
+    // one.
     if (before && std::none_of(before->sources.begin(), before->sources.end(),
                                [&](const auto& old) { return old.peer == source.peer; }))
       work.progress.erase(source.rank);
@@ -304,10 +310,11 @@ void supervisor::crashed(time_point now, session_key key, const std::string& rea
   auto* entry = find(key);
   if (!entry || entry->at != phase::running)
     return;
-  retry_or_condemn(now, *entry,
-                   {error{errc::transport_failed, fmt::format("the session of request {} crashed: {}",
-                                                              entry->result.request, reason)},
-                    true});
+  retry_or_condemn(
+      now, *entry,
+      {error{errc::transport_failed,
+             fmt::format("the session of request {} crashed: {}", entry->result.request, reason)},
+       true});
 }
 
 void supervisor::retry_or_condemn(time_point now, record& entry, const attempt_failure& failure) {
@@ -389,8 +396,8 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
   } else {
     result.failure = entry.verdict;
     result.aux.reset();
-    result.session = entry.verdict->code == errc::cancelled ? session_state::cancelled
-                                                            : session_state::error;
+    result.session =
+        entry.verdict->code == errc::cancelled ? session_state::cancelled : session_state::error;
   }
   ended_before_.add(result.request, {result.state, result.failure});
   std::optional<caller_id> caller;
@@ -430,9 +437,8 @@ void supervisor::link_lost(time_point, link_loss loss) {
   if (!loss.gone)
     return;
   for (auto waiting = early_.begin(); waiting != early_.end();) {
-    early_count_ -= std::erase_if(waiting->second, [&](const auto& entry) {
-      return entry.second.call.peer == loss.peer;
-    });
+    early_count_ -= std::erase_if(
+        waiting->second, [&](const auto& entry) { return entry.second.call.peer == loss.peer; });
     waiting = waiting->second.empty() ? early_.erase(waiting) : std::next(waiting);
   }
 }
@@ -468,8 +474,8 @@ void supervisor::sweep(time_point now) {
 }
 
 error supervisor::deadline_error(const record& entry) const {
-  const auto after = std::chrono::duration_cast<std::chrono::milliseconds>(entry.deadline -
-                                                                           entry.begin);
+  const auto after =
+      std::chrono::duration_cast<std::chrono::milliseconds>(entry.deadline - entry.begin);
   const auto id = entry.result.request;
   if (const auto* work = std::get_if<sending>(&entry.work))
     return {errc::timed_out,
@@ -490,8 +496,8 @@ error supervisor::deadline_error(const record& entry) const {
       silent += fmt::format("{}{}", silent.empty() ? "" : ", ", source.rank);
   }
   return {errc::timed_out,
-          fmt::format("request {}: context rank(s) {} did not offer all of it within {} ms", id, silent,
-                      after.count())};
+          fmt::format("request {}: context rank(s) {} did not offer all of it within {} ms", id,
+                      silent, after.count())};
 }
 
 // -- pieces ---------------------------------------------------------------------------------------

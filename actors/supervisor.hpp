@@ -47,31 +47,33 @@ public:
   virtual void answer_ended(caller_id caller, std::vector<outcome> ended) = 0;
 };
 
-/// Supervises all requests of one rank: admits them, starts a session for each, starts it again when it fails
-/// in a way that may pass, cleans up, and tells everybody who waits, exactly once.
+/// Supervises all requests of one rank: admits them, starts a session for each, starts it again
+/// when it fails in a way that may pass, cleans up, and tells everybody who waits, exactly once.
 ///
 ///     receive: routing -> running -> retiring -> ended
 ///                 ^                     |
 ///                 +---- backing_off <---+        (send: the same without routing)
 ///
-/// Every way out goes through `retiring`: the data plane has confirmed that no byte of the request's blocks is
-/// read or written any more before a terminal state is reported or a new attempt starts.
-/// Time is passed in; calls must come with times that do not go back. Not thread-safe.
+/// Every way out goes through `retiring`: the data plane has confirmed that no byte of the
+/// request's blocks is read or written any more before a terminal state is reported or a new
+/// attempt starts. Time is passed in; calls must come with times that do not go back. Not
+/// thread-safe.
 class supervisor {
 public:
   /// @param seed  for the jitter of back-offs.
   supervisor(rank_layout layout, transceiver_options options, supervisor_backend& backend,
              std::uint64_t seed = random_number());
 
-  // -- calls of the engine ----------------------------------------------------------------------------------
+  // -- calls of the engine
+  // ----------------------------------------------------------------------------------
 
   [[nodiscard]] expected<> offer(time_point now, send_slice slice);
   /// Starts a receive. `caller` gets the outcome; without one it goes to `await_ended`.
   [[nodiscard]] expected<> receive(time_point now, receive_request request,
                                    std::optional<caller_id> caller);
   void cancel(time_point now, request_id request, caller_id caller);
-  /// Answers with the outcomes of one side that nobody has fetched, once there are `at_least` of them or no request
-  /// of that side is live (nullopt: once none is live).
+  /// Answers with the outcomes of one side that nobody has fetched, once there are `at_least` of
+  /// them or no request of that side is live (nullopt: once none is live).
   void await_ended(instance_role side, std::optional<std::size_t> at_least, caller_id caller);
   [[nodiscard]] std::optional<request_state> state_of(request_id request) const;
   /// Refuses new work from now on; live requests go on.
@@ -79,7 +81,8 @@ public:
   /// Ends every live request with `shutting_down`.
   void cancel_all(time_point now);
 
-  // -- events ------------------------------------------------------------------------------------------------
+  // -- events
+  // ------------------------------------------------------------------------------------------------
 
   void received(time_point now, incarnation peer, wire_message message);
   void routed(time_point now, session_key key, tl::expected<receive_route, attempt_failure> route);
@@ -90,7 +93,8 @@ public:
   /// Looks after deadlines and back-offs.
   void sweep(time_point now);
 
-  // -- counts ------------------------------------------------------------------------------------------------
+  // -- counts
+  // ------------------------------------------------------------------------------------------------
 
   [[nodiscard]] std::size_t live() const noexcept { return records_.size(); }
   [[nodiscard]] std::size_t live(instance_role side) const noexcept;
@@ -107,8 +111,8 @@ private:
     std::optional<caller_id> caller;
     pull_id pull;
     std::optional<receive_route> route;
-    std::map<std::uint32_t, source_progress> progress;  ///< by source rank
-    std::map<std::uint32_t, source_report> reports;     ///< by source rank
+    std::map<std::uint32_t, source_progress> progress; ///< by source rank
+    std::map<std::uint32_t, source_report> reports;    ///< by source rank
   };
 
   struct sending {

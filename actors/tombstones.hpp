@@ -11,8 +11,8 @@
 
 namespace baton {
 
-/// Remembers how the last `capacity` requests ended, so that late questions get their answer at once.
-/// Not thread-safe.
+/// Remembers how the last `capacity` requests ended, so that late questions get their answer at
+/// once. Not thread-safe.
 class tombstones {
 public:
   struct entry {

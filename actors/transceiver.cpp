@@ -119,8 +119,9 @@ expected<transceiver> transceiver::start(caf::actor_system& system, rank_layout 
   if (!plane)
     return fail(errc::invalid_argument, "plane is null; make one with rank_plane::create");
   if (!system.has_middleman())
-    return fail(errc::invalid_argument, "the actor system has no network module; make its config with "
-                                        "baton::configure");
+    return fail(errc::invalid_argument,
+                "the actor system has no network module; make its config with "
+                "baton::configure");
   if (layout.rank == 0 && !endpoint.directory.empty())
     return fail(errc::invalid_argument,
                 "endpoint.directory is set on rank 0, which hosts the directory itself");
@@ -159,7 +160,8 @@ outcome transceiver::request_and_receive_sync(receive_request request) {
   return failed;
 }
 
-std::vector<outcome> transceiver::check_context_transfer_status(std::optional<std::size_t> at_least) {
+std::vector<outcome>
+transceiver::check_context_transfer_status(std::optional<std::size_t> at_least) {
   return check(instance_role::context, at_least);
 }
 
@@ -168,7 +170,8 @@ std::vector<outcome> transceiver::check_gen_transfer_status(std::optional<std::s
 }
 
 std::vector<outcome> transceiver::check(instance_role side, std::optional<std::size_t> at_least) {
-  // Every request has a deadline, so this ends; the actor answers with `shutting_down` should it end first.
+  // Every request has a deadline, so this ends; the actor answers with `shutting_down` should it
+  // end first.
   auto ended = impl_->ask<std::vector<outcome>>(
       caf::infinite, atom::fetch_v, static_cast<std::uint8_t>(side),
       at_least ? static_cast<std::int64_t>(*at_least) : std::int64_t{-1});
@@ -200,6 +203,10 @@ const std::string& transceiver::endpoint() const noexcept {
 
 transceiver::statistics transceiver::stats() {
   return impl_->ask<statistics>(local_answer, atom::stats_v).value_or(statistics{});
+}
+
+transceiver_actor actor_access::of(const transceiver& rank) {
+  return rank.impl_->actor;
 }
 
 void transceiver::shutdown(std::chrono::milliseconds drain) {

@@ -19,18 +19,21 @@ class actor_system;
 
 namespace baton {
 
-/// One rank's end of the hand-over, as an engine loop sees it: a blocking facade over the transceiver actor.
+/// One rank's end of the hand-over, as an engine loop sees it: a blocking facade over the
+/// transceiver actor.
 ///
-/// Thread-safe. The actor system must outlive it and must have been made from a `baton::actor_config` (or a
-/// config that `baton::configure` was applied to). No call may be made from a pooled actor: those talk to
-/// the actor itself (`handle`, see actors/actors.hpp). No call throws; every call returns in bounded time.
+/// Thread-safe. The actor system must outlive it and must have been made from a
+/// `baton::actor_config` (or a config that `baton::configure` was applied to). No call may be made
+/// from a pooled actor: those talk to the actor itself (`actor_access` in actors/actors.hpp). No call
+/// throws; every call returns in bounded time.
 class transceiver {
 public:
-  /// Starts the rank: spawns the actors, publishes the rank's endpoint and registers it with its instance.
-  /// Does not wait for the other ranks.
+  /// Starts the rank: spawns the actors, publishes the rank's endpoint and registers it with its
+  /// instance. Does not wait for the other ranks.
   ///
   /// @param layout  of this rank; `layout.life` must be the data plane's incarnation.
-  /// @returns `invalid_argument` for a layout that is not valid or an endpoint that cannot be bound.
+  /// @returns `invalid_argument` for a layout that is not valid or an endpoint that cannot be
+  /// bound.
   [[nodiscard]] static expected<transceiver> start(caf::actor_system& system, rank_layout layout,
                                                    std::shared_ptr<data_plane> plane,
                                                    rank_endpoint endpoint,
@@ -42,20 +45,21 @@ public:
   ~transceiver();
 
   /// Context side: offers one slice. The blocks must stay untouched until the request has ended.
-  /// @returns `duplicate_request` when the request's last slice was offered before, `invalid_argument`,
+  /// @returns `duplicate_request` when the request's last slice was offered before,
+  /// `invalid_argument`,
   ///          `out_of_resources`, `shutting_down`.
   [[nodiscard]] expected<> respond_and_send_async(send_slice slice);
 
   /// Generation side: starts a receive; its end is reported by `check_gen_transfer_status`.
   [[nodiscard]] expected<> request_and_receive_async(receive_request request);
 
-  /// Generation side: receives and waits for the end, at most `request.timeout` plus the clean-up bound.
-  /// A refused call (duplicate id, bad arguments) returns an outcome with `failure` set and attempts 0, and
-  /// leaves a live request of the same id untouched.
+  /// Generation side: receives and waits for the end, at most `request.timeout` plus the clean-up
+  /// bound. A refused call (duplicate id, bad arguments) returns an outcome with `failure` set and
+  /// attempts 0, and leaves a live request of the same id untouched.
   [[nodiscard]] outcome request_and_receive_sync(receive_request request);
 
-  /// Returns the requests that ended since the last call, after waiting until at least `at_least` of the live ones
-  /// have (nullopt: all of them). 0 does not wait.
+  /// Returns the requests that ended since the last call, after waiting until at least `at_least`
+  /// of the live ones have (nullopt: all of them). 0 does not wait.
   [[nodiscard]] std::vector<outcome>
   check_context_transfer_status(std::optional<std::size_t> at_least = 0);
   [[nodiscard]] std::vector<outcome>
@@ -64,9 +68,9 @@ public:
   /// Whether no receive is in flight.
   [[nodiscard]] bool check_gen_transfer_complete();
 
-  /// Ends a request as `TRANS_ERROR` (`cancelled`) on both sides. Returns true once its blocks are safe to
-  /// free, also for a request that has ended or is not known; false if that could not be confirmed in
-  /// time.
+  /// Ends a request as `TRANS_ERROR` (`cancelled`) on both sides. Returns true once its blocks are
+  /// safe to free, also for a request that has ended or is not known; false if that could not be
+  /// confirmed in time.
   [[nodiscard]] bool cancel_request(request_id request);
 
   /// Returns a request's state; nullopt if it is neither live nor remembered.
@@ -96,6 +100,7 @@ public:
   void shutdown(std::chrono::milliseconds drain = std::chrono::milliseconds{0});
 
 private:
+  friend struct actor_access;
   class impl;
   [[nodiscard]] std::vector<outcome> check(instance_role side, std::optional<std::size_t> at_least);
   explicit transceiver(std::unique_ptr<impl> state);

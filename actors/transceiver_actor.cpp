@@ -1,20 +1,15 @@
 #include "actors/transceiver_actor.hpp"
-#include "actors/log.hpp"
 
 #include <utility>
 
 #include "actors/caf_error.hpp"
+#include "actors/inline_call.hpp"
+#include "actors/log.hpp"
 #include "actors/peer_link.hpp"
 #include "actors/sessions.hpp"
-#include "actors/log.hpp"
-#include "transport/rank_plane.hpp"
 
 namespace baton {
 namespace {
-
-time_point now() {
-  return std::chrono::steady_clock::now();
-}
 
 caf::result<void> to_result(const expected<>& done) {
   if (!done)
@@ -55,13 +50,13 @@ void transceiver_state::start(const std::string& own_endpoint) {
 // -- calls ----------------------------------------------------------------------------------------
 
 caf::result<void> transceiver_state::offer(send_slice slice) {
-  const auto done = supervisor_->offer(now(), std::move(slice));
+  const auto done = supervisor_->offer(self_->clock().now(), std::move(slice));
   return to_result(done);
 }
 
 caf::result<outcome> transceiver_state::receive(receive_request request) {
   const auto caller = ++last_caller_;
-  auto done = supervisor_->receive(now(), std::move(request), caller);
+  auto done = supervisor_->receive(self_->clock().now(), std::move(request), caller);
   if (!done) {
     if (done.error().code == errc::duplicate_request)
       log().warn("{}", done.error().text);
@@ -74,7 +69,7 @@ caf::result<outcome> transceiver_state::receive(receive_request request) {
 }
 
 caf::result<void> transceiver_state::begin(receive_request request) {
-  const auto done = supervisor_->receive(now(), std::move(request), std::nullopt);
+  const auto done = supervisor_->receive(self_->clock().now(), std::move(request), std::nullopt);
   if (!done && done.error().code == errc::duplicate_request)
     log().warn("{}", done.error().text);
   settle();
@@ -86,10 +81,9 @@ caf::result<std::vector<outcome>> transceiver_state::fetch(instance_role side,
   const auto caller = ++last_caller_;
   auto promise = self_->make_response_promise<std::vector<outcome>>();
   fetchers_.emplace(caller, promise);
-  supervisor_->await_ended(side,
-                           at_least < 0 ? std::nullopt
-                                        : std::optional{static_cast<std::size_t>(at_least)},
-                           caller);
+  supervisor_->await_ended(
+      side, at_least < 0 ? std::nullopt : std::optional{static_cast<std::size_t>(at_least)},
+      caller);
   return promise;
 }
 
@@ -97,14 +91,16 @@ caf::result<bool> transceiver_state::cancel(request_id request) {
   const auto caller = ++last_caller_;
   auto promise = self_->make_response_promise<bool>();
   cancellers_.emplace(caller, promise);
-  supervisor_->cancel(now(), request, caller);
+  supervisor_->cancel(self_->clock().now(), request, caller);
+  settle();
   return promise;
 }
 
 caf::result<std::string, caf::strong_actor_ptr>
 transceiver_state::introduce(const std::string& intro, const caf::strong_actor_ptr& remote) {
   if (!remote)
-    return to_caf({errc::invalid_argument, "an introduction came without the other end of the link"});
+    return to_caf(
+        {errc::invalid_argument, "an introduction came without the other end of the link"});
   auto promise = self_->make_response_promise<std::string, caf::strong_actor_ptr>();
   knock visitor{intro, caf::actor_cast<link_actor>(remote), promise};
   if (own_)
@@ -125,9 +121,13 @@ void transceiver_state::accept(knock visitor) {
   const auto life = peer.layout.life;
   if (const auto old = links_.find(life); old != links_.end())
     caf::anon_send_exit(old->second, caf::exit_reason::kill);
-  links_[life] = self_->spawn(link_acceptor,
-                              link_config{rank_, self_, own_, introduction_, peer}, std::move(*intro),
-                              visitor.remote, visitor.promise);
+  links_[life] = self_->spawn(link_acceptor, link_config{rank_, self_, own_, introduction_, peer},
+                              std::move(*intro), visitor.remote, visitor.promise);
+}
+
+void transceiver_state::end_all() {
+  supervisor_->cancel_all(self_->clock().now());
+  settle();
 }
 
 transceiver::statistics transceiver_state::stats() const {
@@ -164,7 +164,8 @@ void transceiver_state::link_changed(const link_event& event) {
   router_->handle(event);
   settle();
   if (loss)
-    supervisor_->link_lost(now(), *loss);
+    supervisor_->link_lost(self_->clock().now(), *loss);
+  settle();
 }
 
 void transceiver_state::described(const std::string& endpoint, expected<instance_info> instance) {
@@ -174,7 +175,8 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     log().error("this rank cannot join its instance: {}", to_string(instance.error()));
   } else {
     own_ = std::make_shared<const instance_info>(*instance);
-    introduction_ = encode(introduction{protocol_version, ucx_version(), rank_->layout.rank, *own_});
+    introduction_ =
+        encode(introduction{protocol_version, rank_->plane->version(), rank_->layout.rank, *own_});
     router_->own_instance(std::move(*instance));
     for (auto& visitor : std::exchange(visitors_, {}))
       accept(std::move(visitor));
@@ -183,15 +185,18 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
 }
 
 void transceiver_state::received(peer_message message) {
-  supervisor_->received(now(), message.peer, std::move(message.message));
+  supervisor_->received(self_->clock().now(), message.peer, std::move(message.message));
+  settle();
 }
 
 void transceiver_state::reported(session_key key, session_report report) {
-  supervisor_->reported(now(), key, std::move(report));
+  supervisor_->reported(self_->clock().now(), key, std::move(report));
+  settle();
 }
 
 void transceiver_state::retired(session_key key) {
-  supervisor_->retired(now(), key);
+  supervisor_->retired(self_->clock().now(), key);
+  settle();
 }
 
 void transceiver_state::down(const caf::down_msg& message) {
@@ -201,19 +206,23 @@ void transceiver_state::down(const caf::down_msg& message) {
   const auto key = found->second;
   session_of_.erase(found);
   sessions_.erase(key);
-  supervisor_->crashed(now(), key, from_caf(message.reason, "unknown reason").text);
+  supervisor_->crashed(self_->clock().now(), key, from_caf(message.reason, "unknown reason").text);
+  settle();
 }
 
 void transceiver_state::sweep() {
-  supervisor_->sweep(now());
+  supervisor_->sweep(self_->clock().now());
   settle();
   self_->delayed_send(self_, rank_->options.sweep, atom::sweep_v);
 }
 
 void transceiver_state::settle() {
-  while (!found_.empty())
+  while (!found_.empty() || !retired_.empty()) {
     for (auto& [key, route] : std::exchange(found_, {}))
-      supervisor_->routed(now(), key, std::move(route));
+      supervisor_->routed(self_->clock().now(), key, std::move(route));
+    for (const auto key : std::exchange(retired_, {}))
+      supervisor_->retired(self_->clock().now(), key);
+  }
 }
 
 // -- supervisor_backend ---------------------------------------------------------------------------
@@ -260,9 +269,14 @@ void transceiver_state::dismiss(session_key key) {
 }
 
 void transceiver_state::retire(session_key key) {
-  rank_->plane->retire(key, [me = transceiver_actor{self_}, key] {
-    caf::anon_send(me, atom::retired_v, key);
+  inline_call call;
+  rank_->plane->retire(key, [this, call, me = transceiver_actor{self_}, key] {
+    if (call.inside())
+      retired_.push_back(key);
+    else
+      caf::anon_send(me, atom::retired_v, key);
   });
+  call.leave();
 }
 
 void transceiver_state::answer(caller_id caller, outcome result) {
@@ -287,29 +301,29 @@ void transceiver_state::describe(const std::string& endpoint) {
 }
 
 void transceiver_state::send_client(directory_errand errand) {
-  std::erase_if(clients_, [](const auto& client) {
-    return !client;
-  });
-  clients_.push_back(self_->spawn(directory_client, rank_, transceiver_actor{self_},
-                                  std::move(errand)));
+  std::erase_if(clients_, [](const auto& client) { return !client; });
+  clients_.push_back(
+      self_->spawn(directory_client, rank_, transceiver_actor{self_}, std::move(errand)));
 }
 
 void transceiver_state::connect(const rank_info& peer, const instance_info&) {
   const auto life = peer.layout.life;
   if (links_.contains(life))
     return;
-  links_.emplace(life, self_->spawn(link_initiator, link_config{rank_, transceiver_actor{self_}, own_,
-                                                                introduction_, peer}));
+  links_.emplace(life, self_->spawn(link_initiator, link_config{rank_, transceiver_actor{self_},
+                                                                own_, introduction_, peer}));
 }
 
-void transceiver_state::routed(session_key key, tl::expected<receive_route, attempt_failure> route) {
+void transceiver_state::routed(session_key key,
+                               tl::expected<receive_route, attempt_failure> route) {
   found_.push_back({key, std::move(route)});
 }
 
 // -- shell ----------------------------------------------------------------------------------------
 
 transceiver_actor::behavior_type
-transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self, rank_context_ptr rank) {
+transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
+                  rank_context_ptr rank) {
   self->state.init(std::move(rank));
   self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
   return {
@@ -317,7 +331,9 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self, r
       [self](atom::receive, receive_request& request) {
         return self->state.receive(std::move(request));
       },
-      [self](atom::begin, receive_request& request) { return self->state.begin(std::move(request)); },
+      [self](atom::begin, receive_request& request) {
+        return self->state.begin(std::move(request));
+      },
       [self](atom::fetch, std::uint8_t side, std::int64_t at_least) {
         return self->state.fetch(static_cast<instance_role>(side), at_least);
       },
@@ -325,7 +341,7 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self, r
       [self](atom::state, request_id request) { return self->state.logic().state_of(request); },
       [self](atom::stats) { return self->state.stats(); },
       [self](atom::refuse) { self->state.logic().refuse_new(); },
-      [self](atom::end_all) { self->state.logic().cancel_all(now()); },
+      [self](atom::end_all) { self->state.end_all(); },
       [self](atom::stop) { self->state.stop(); },
       [self](atom::start, const std::string& endpoint) { self->state.start(endpoint); },
       [self](atom::report, session_key key, session_report& report) {

@@ -13,8 +13,8 @@
 
 namespace baton {
 
-/// Shell of the `supervisor` and the `router` of one rank: spawns and watches the sessions and links, and keeps the
-/// promises of all callers.
+/// Shell of the `supervisor` and the `router` of one rank: spawns and watches the sessions and
+/// links, and keeps the promises of all callers.
 class transceiver_state : public supervisor_backend, public router_backend {
 public:
   explicit transceiver_state(transceiver_actor::stateful_pointer<transceiver_state> self)
@@ -28,7 +28,8 @@ public:
   /// The rank's door is published at host:port.
   void start(const std::string& own_endpoint);
 
-  // -- calls -------------------------------------------------------------------------------------------------
+  // -- calls
+  // -------------------------------------------------------------------------------------------------
   caf::result<void> offer(send_slice slice);
   caf::result<outcome> receive(receive_request request);
   caf::result<void> begin(receive_request request);
@@ -38,9 +39,11 @@ public:
                                                             const caf::strong_actor_ptr& remote);
   [[nodiscard]] transceiver::statistics stats() const;
   [[nodiscard]] supervisor& logic() noexcept { return *supervisor_; }
+  void end_all();
   void stop();
 
-  // -- events ------------------------------------------------------------------------------------------------
+  // -- events
+  // ------------------------------------------------------------------------------------------------
   void link_changed(const link_event& event);
   void described(const std::string& endpoint, expected<instance_info> instance);
   void received(peer_message message);
@@ -49,7 +52,8 @@ public:
   void down(const caf::down_msg& message);
   void sweep();
 
-  // -- supervisor_backend --------------------------------------------------------------------------------------
+  // -- supervisor_backend
+  // --------------------------------------------------------------------------------------
   void send(incarnation peer, wire_message message) override;
   void route(session_key key, const receive_request& request, time_point deadline) override;
   void spawn(receive_spec spec) override;
@@ -61,7 +65,8 @@ public:
   void answer_safe(caller_id caller) override;
   void answer_ended(caller_id caller, std::vector<outcome> ended) override;
 
-  // -- router_backend ------------------------------------------------------------------------------------------
+  // -- router_backend
+  // ------------------------------------------------------------------------------------------
   void describe(const std::string& endpoint) override;
   void connect(const rank_info& peer, const instance_info& instance) override;
   void routed(session_key key, tl::expected<receive_route, attempt_failure> route) override;
@@ -81,7 +86,7 @@ private:
   void watch(session_key key, session_actor session);
   void send_client(directory_errand errand);
   void accept(knock visitor);
-  /// Hands routes to the supervisor that were found while it was calling.
+  /// Hands the supervisor what was answered while it was calling.
   void settle();
 
   transceiver_actor::stateful_pointer<transceiver_state> self_;
@@ -96,6 +101,7 @@ private:
   std::unordered_map<incarnation, link_actor> links_;
   std::vector<directory_client_actor> clients_;
   std::vector<found_route> found_;
+  std::vector<session_key> retired_;
   std::vector<knock> visitors_; ///< came before this rank knew its own instance
   caller_id last_caller_ = 0;
   std::unordered_map<caller_id, caf::typed_response_promise<outcome>> receivers_;
@@ -104,6 +110,7 @@ private:
 };
 
 transceiver_actor::behavior_type
-transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self, rank_context_ptr rank);
+transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
+                  rank_context_ptr rank);
 
 } // namespace baton

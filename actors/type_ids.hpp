@@ -12,8 +12,8 @@
 #include "actors/transceiver.hpp"
 #include "messages/error.hpp"
 
-/// All that CAF must know of baton's types, in one place. Only strings, numbers and actor handles cross nodes; the
-/// values below travel between actors of one process.
+/// All that CAF must know of baton's types, in one place. Only strings, numbers and actor handles
+/// cross nodes; the values below travel between actors of one process.
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::send_slice)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::receive_request)
@@ -35,32 +35,35 @@ CAF_ERROR_CODE_ENUM(baton::errc, "baton")
 
 CAF_BEGIN_TYPE_ID_BLOCK(baton, caf::first_custom_type_id)
 
-  // -- between ranks -------------------------------------------------------------------------------------------
-  CAF_ADD_ATOM(baton, baton::atom, introduce, "introduce")
-  CAF_ADD_ATOM(baton, baton::atom, deliver, "deliver")
-  CAF_ADD_ATOM(baton, baton::atom, enlist, "enlist")
-  CAF_ADD_ATOM(baton, baton::atom, describe, "describe")
-  CAF_ADD_ATOM(baton, baton::atom, who, "who")
+// -- between ranks
+// -------------------------------------------------------------------------------------------
+CAF_ADD_ATOM(baton, baton::atom, introduce, "introduce")
+CAF_ADD_ATOM(baton, baton::atom, deliver, "deliver")
+CAF_ADD_ATOM(baton, baton::atom, enlist, "enlist")
+CAF_ADD_ATOM(baton, baton::atom, describe, "describe")
+CAF_ADD_ATOM(baton, baton::atom, who, "who")
 
-  // -- the engine's calls ----------------------------------------------------------------------------------------
-  CAF_ADD_ATOM(baton, baton::atom, offer, "offer")
-  CAF_ADD_ATOM(baton, baton::atom, receive, "receive")
-  CAF_ADD_ATOM(baton, baton::atom, begin, "begin")
-  CAF_ADD_ATOM(baton, baton::atom, fetch, "fetch")
-  CAF_ADD_ATOM(baton, baton::atom, cancel, "cancel")
-  CAF_ADD_ATOM(baton, baton::atom, state, "state")
-  CAF_ADD_ATOM(baton, baton::atom, stats, "stats")
-  CAF_ADD_ATOM(baton, baton::atom, refuse, "refuse")
-  CAF_ADD_ATOM(baton, baton::atom, end_all, "end_all")
-  CAF_ADD_ATOM(baton, baton::atom, stop, "stop")
+// -- the engine's calls
+// ----------------------------------------------------------------------------------------
+CAF_ADD_ATOM(baton, baton::atom, offer, "offer")
+CAF_ADD_ATOM(baton, baton::atom, receive, "receive")
+CAF_ADD_ATOM(baton, baton::atom, begin, "begin")
+CAF_ADD_ATOM(baton, baton::atom, fetch, "fetch")
+CAF_ADD_ATOM(baton, baton::atom, cancel, "cancel")
+CAF_ADD_ATOM(baton, baton::atom, state, "state")
+CAF_ADD_ATOM(baton, baton::atom, stats, "stats")
+CAF_ADD_ATOM(baton, baton::atom, refuse, "refuse")
+CAF_ADD_ATOM(baton, baton::atom, end_all, "end_all")
+CAF_ADD_ATOM(baton, baton::atom, stop, "stop")
 
-  // -- within a rank -----------------------------------------------------------------------------------------------
-  CAF_ADD_ATOM(baton, baton::atom, report, "report")
-  CAF_ADD_ATOM(baton, baton::atom, retired, "retired")
-  CAF_ADD_ATOM(baton, baton::atom, pulled, "pulled")
-  CAF_ADD_ATOM(baton, baton::atom, sweep, "sweep")
-  CAF_ADD_ATOM(baton, baton::atom, start, "start")
-  CAF_ADD_ATOM(baton, baton::atom, retry, "retry")
-  CAF_ADD_ATOM(baton, baton::atom, ready, "ready")
+// -- within a rank
+// -----------------------------------------------------------------------------------------------
+CAF_ADD_ATOM(baton, baton::atom, report, "report")
+CAF_ADD_ATOM(baton, baton::atom, retired, "retired")
+CAF_ADD_ATOM(baton, baton::atom, pulled, "pulled")
+CAF_ADD_ATOM(baton, baton::atom, sweep, "sweep")
+CAF_ADD_ATOM(baton, baton::atom, start, "start")
+CAF_ADD_ATOM(baton, baton::atom, retry, "retry")
+CAF_ADD_ATOM(baton, baton::atom, ready, "ready")
 
 CAF_END_TYPE_ID_BLOCK(baton)

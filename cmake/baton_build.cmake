@@ -23,6 +23,10 @@ endif()
 if(BATON_SANITIZE)
   add_compile_options(-fsanitize=${BATON_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${BATON_SANITIZE})
+  if(BATON_SANITIZE MATCHES "thread")
+    # UCX does not start under TSan; programs that do not call it must not load it.
+    add_link_options(-Wl,--as-needed)
+  endif()
 endif()
 
 add_library(baton_warnings INTERFACE)

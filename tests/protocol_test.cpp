@@ -49,7 +49,8 @@ BOOST_AUTO_TEST_CASE(a_request_in_three_slices_completes_on_every_rank) {
   for (std::size_t rank = 0; rank < 3; ++rank)
     BOOST_TEST((state_on(world.context(rank), first) == request_state::context_complete));
   for (std::size_t rank = 0; rank < 2; ++rank) {
-    BOOST_TEST((state_on(world.generation(rank), first) == request_state::generation_trans_complete));
+    BOOST_TEST(
+        (state_on(world.generation(rank), first) == request_state::generation_trans_complete));
     BOOST_TEST(world.generation(rank).outcomes().at(first).attempts == 1u);
     BOOST_TEST(world.generation(rank).outcomes().at(first).sources.size() == 2u);
   }
@@ -82,7 +83,8 @@ BOOST_AUTO_TEST_CASE(a_request_that_nobody_offers_ends_at_the_deadline) {
   BOOST_TEST((failure_on(world.generation(0), first) == errc::timed_out));
 }
 
-BOOST_AUTO_TEST_CASE(an_offer_that_nobody_asks_for_ends_at_the_deadline_and_later_questions_learn_it) {
+BOOST_AUTO_TEST_CASE(
+    an_offer_that_nobody_asks_for_ends_at_the_deadline_and_later_questions_learn_it) {
   simulation world{5, {1, 0, 1}, {}};
   world.context(0).offer(first, {{0, 4}}, milliseconds{40});
   world.clock().run(world.clock().now() + milliseconds{100});
@@ -276,8 +278,8 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
       for (const auto& [id, outcome] : world.generation(rank).outcomes())
         ++(outcome.completed() ? completed : failed);
   }
-  BOOST_TEST_MESSAGE(count << " seeds from " << start << ": " << completed << " receives completed, "
-                           << failed << " failed");
+  BOOST_TEST_MESSAGE(count << " seeds from " << start << ": " << completed
+                           << " receives completed, " << failed << " failed");
   // A simulation in which nothing works, or nothing fails, would prove nothing.
   if (!one) {
     BOOST_TEST(completed > count / 2);

@@ -14,8 +14,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Each way out of a hand-over, through real ranks, links and lanes in one process. Whatever happened, nothing
-/// may be left: this fixture looks after every case.
+/// Each way out of a hand-over, through real ranks, links and lanes in one process. Whatever
+/// happened, nothing may be left: this fixture looks after every case.
 struct each_way_out {
   void start(deployment::shape form = {}) { world = std::make_unique<deployment>(std::move(form)); }
 
@@ -148,7 +148,8 @@ BOOST_AUTO_TEST_CASE(a_fully_cached_request_completes_and_brings_its_aux_data) {
 BOOST_AUTO_TEST_CASE(a_request_that_nobody_offers_times_out) {
   start();
   const auto began = std::chrono::steady_clock::now();
-  const auto result = world->generation().door().request_and_receive_sync(world->wish(1, 9, 4, 300ms));
+  const auto result =
+      world->generation().door().request_and_receive_sync(world->wish(1, 9, 4, 300ms));
   const auto took = std::chrono::steady_clock::now() - began;
   BOOST_TEST((code_of(result) == errc::timed_out));
   BOOST_TEST((result.state == request_state::trans_error));
@@ -161,7 +162,8 @@ BOOST_AUTO_TEST_CASE(an_offer_that_timed_out_answers_the_late_question_at_once) 
       world->context().door().respond_and_send_async(world->slice(1, 3, 4, 100ms)).has_value());
   BOOST_TEST((code_of(context_outcome()) == errc::timed_out));
   const auto began = std::chrono::steady_clock::now();
-  const auto result = world->generation().door().request_and_receive_sync(world->wish(1, 9, 4, 60s));
+  const auto result =
+      world->generation().door().request_and_receive_sync(world->wish(1, 9, 4, 60s));
   BOOST_TEST((code_of(result) == errc::timed_out));
   BOOST_TEST((std::chrono::steady_clock::now() - began < 2s));
 }
@@ -177,7 +179,9 @@ BOOST_AUTO_TEST_CASE(a_cancel_by_the_generation_side_ends_both) {
   part.last = false;
   BOOST_REQUIRE(world->context().door().respond_and_send_async(part).has_value());
   waiting = receive(world->wish(2, 9, 8));
-  wait_for([&] { return world->generation().holds(9, 0) && world->generation().door().stats().sessions == 1; });
+  wait_for([&] {
+    return world->generation().holds(9, 0) && world->generation().door().stats().sessions == 1;
+  });
   BOOST_TEST(world->generation().door().cancel_request(request_id{2}));
   BOOST_TEST((code_of(waiting.get()) == errc::cancelled));
   BOOST_TEST((code_of(context_outcome()) == errc::cancelled));
@@ -249,11 +253,12 @@ BOOST_AUTO_TEST_CASE(a_context_instance_that_does_not_exist_is_reported) {
   start();
   auto wish = world->wish(1, 9, 4, 400ms);
   wish.context.endpoint = "127.0.0.1:1";
-  BOOST_TEST((code_of(world->generation().door().request_and_receive_sync(wish)) == errc::timed_out));
+  BOOST_TEST(
+      (code_of(world->generation().door().request_and_receive_sync(wish)) == errc::timed_out));
   wish = world->wish(2, 9, 4);
   wish.context.endpoint = "nowhere";
-  BOOST_TEST(
-      (code_of(world->generation().door().request_and_receive_sync(wish)) == errc::invalid_argument));
+  BOOST_TEST((code_of(world->generation().door().request_and_receive_sync(wish)) ==
+              errc::invalid_argument));
 }
 
 BOOST_AUTO_TEST_CASE(a_crashed_session_is_started_again) {
@@ -315,7 +320,8 @@ BOOST_AUTO_TEST_CASE(a_source_from_which_nobody_pulls_is_told_so) {
   form.context.tp = 2;
   start(form);
   for (std::size_t rank = 0; rank < 2; ++rank)
-    BOOST_REQUIRE(world->context(rank).door().respond_and_send_async(world->slice(1, 3, 4)).has_value());
+    BOOST_REQUIRE(
+        world->context(rank).door().respond_and_send_async(world->slice(1, 3, 4)).has_value());
   const auto result = world->generation().door().request_and_receive_sync(world->wish(1, 9, 4));
   BOOST_TEST(result.completed());
   BOOST_TEST(result.sources.size() == 1u);

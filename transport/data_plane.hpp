@@ -81,6 +81,9 @@ public:
   /// Returns what peers need to reach this rank's memory, at most `wire_limits::manifest_bytes`.
   [[nodiscard]] virtual const std::string& manifest() const noexcept = 0;
 
+  /// Returns the version of the transport library, e.g. "1.22.0", for introductions.
+  [[nodiscard]] virtual std::string version() const = 0;
+
   /// Makes the pools and lanes of a peer ready, and chooses the lane for pulls from it. Introducing
   /// a known peer again answers with the choice made before.
   virtual void introduce(peer_card peer, std::function<void(expected<lane_choice>)> done) = 0;

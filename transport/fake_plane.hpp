@@ -89,6 +89,7 @@ public:
   [[nodiscard]] std::size_t jobs() const noexcept { return jobs_.size(); }
 
   [[nodiscard]] const std::string& manifest() const noexcept override { return manifest_; }
+  [[nodiscard]] std::string version() const override { return "fake"; }
   void introduce(peer_card peer, std::function<void(expected<lane_choice>)> done) override;
   void forget(incarnation peer) override;
   [[nodiscard]] expected<lease> grant(session_key owner, grant_spec spec) override;

@@ -315,6 +315,10 @@ const host_pool& rank_plane::pool(std::size_t index) const noexcept {
   return impl_->pool(index);
 }
 
+std::string rank_plane::version() const {
+  return ucx_version();
+}
+
 const std::string& rank_plane::manifest() const noexcept {
   return impl_->manifest();
 }

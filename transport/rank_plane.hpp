@@ -61,6 +61,7 @@ public:
   [[nodiscard]] const host_pool& pool(std::size_t index) const noexcept;
 
   [[nodiscard]] const std::string& manifest() const noexcept override;
+  [[nodiscard]] std::string version() const override;
   void introduce(peer_card peer, std::function<void(expected<lane_choice>)> done) override;
   void forget(incarnation peer) override;
   [[nodiscard]] expected<lease> grant(session_key owner, grant_spec spec) override;

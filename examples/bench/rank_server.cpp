@@ -4,7 +4,9 @@
 #include <deque>
 #include <exception>
 #include <memory>
-#include <stdexcept>
+
+#include <spdlog/cfg/env.h>
+#include <spdlog/spdlog.h>
 
 #include "examples/bench/actor_rank.hpp"
 #include "examples/bench/plane_rank.hpp"
@@ -65,6 +67,8 @@ void reply(handoff::control_channel& channel, Work work) {
 } // namespace
 
 int serve_rank(int socket) {
+  spdlog::set_level(spdlog::level::warn); // that ranks come and go is no news here
+  spdlog::cfg::load_env_levels();
   handoff::control_channel channel{unique_fd{socket}};
   inbox requests{channel};
   std::unique_ptr<rank> self;

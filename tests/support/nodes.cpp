@@ -50,8 +50,8 @@ node::node(rank_layout layout, std::string directory, transceiver_options option
     : layout_{with_life(std::move(layout))}, plane_{make_plane(layout_, std::move(lanes))} {
   rank_endpoint endpoint;
   endpoint.directory = std::move(directory);
-  transceiver_ = std::make_unique<transceiver>(
-      value_of(transceiver::start(system_, layout_, plane_, std::move(endpoint), std::move(options))));
+  transceiver_ = std::make_unique<transceiver>(value_of(
+      transceiver::start(system_, layout_, plane_, std::move(endpoint), std::move(options))));
 }
 
 void node::fill(std::uint32_t block, std::uint8_t byte) {
@@ -80,8 +80,8 @@ deployment::deployment(shape form) {
                          const char* name, const transceiver_options& options) {
     for (auto& layout : value_of(handoff::build_instance(form.model, side, role, name)))
       nodes.push_back(std::make_unique<node>(std::move(layout),
-                                             nodes.empty() ? "" : nodes[0]->door().endpoint(), options,
-                                             form.lanes));
+                                             nodes.empty() ? "" : nodes[0]->door().endpoint(),
+                                             options, form.lanes));
   };
   build(contexts, form.context, instance_role::context, "c", form.context_options);
   build(generations, form.generation, instance_role::generation, "g", form.generation_options);

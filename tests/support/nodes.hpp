@@ -55,13 +55,15 @@ struct deployment {
 
   /// A slice of whole blocks from `first_block` on.
   [[nodiscard]] send_slice slice(std::uint64_t id, std::uint32_t first_block, std::uint32_t tokens,
-                                 std::chrono::milliseconds timeout = std::chrono::seconds{10}) const;
-  [[nodiscard]] receive_request wish(std::uint64_t id, std::uint32_t first_block, std::uint32_t tokens,
+                                 std::chrono::milliseconds timeout = std::chrono::seconds{
+                                     10}) const;
+  [[nodiscard]] receive_request wish(std::uint64_t id, std::uint32_t first_block,
+                                     std::uint32_t tokens,
                                      std::chrono::milliseconds timeout = std::chrono::seconds{10},
                                      std::uint32_t cached = 0);
 
-  /// Waits until no rank has anything left of any request: maps, sessions, leases, callers. Returns what is left
-  /// after 5 s; empty if nothing.
+  /// Waits until no rank has anything left of any request: maps, sessions, leases, callers. Returns
+  /// what is left after 5 s; empty if nothing.
   [[nodiscard]] std::string leftovers();
 
   std::vector<std::unique_ptr<node>> contexts;

@@ -18,8 +18,11 @@ rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life
   layout.tp_size = 8;
   layout.model = "simulated";
   layout.pools.push_back({memory_kind::host, 0, {}, 2, slots});
-  layout.groups.push_back({"full", 1, 0, {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1,
-                                                        element_type::bf16}}});
+  layout.groups.push_back(
+      {"full",
+       1,
+       0,
+       {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
   return layout;
 }
 
@@ -48,7 +51,9 @@ public:
       sender_->handle(input);
   }
 
-  void send(incarnation peer, wire_message message) override { rank_.send(peer, std::move(message)); }
+  void send(incarnation peer, wire_message message) override {
+    rank_.send(peer, std::move(message));
+  }
   void report(session_report report) override {
     rank_.later([&rank = rank_, key = key_, report = std::move(report)] {
       rank.supervisor_->reported(rank.world_.clock_.now(), key, report);
@@ -63,7 +68,9 @@ public:
                           found->second->receiver_->pulled(source, slice, std::move(result));
                       });
   }
-  expected<lease> grant(grant_spec spec) override { return rank_.plane_.grant(key_, std::move(spec)); }
+  expected<lease> grant(grant_spec spec) override {
+    return rank_.plane_.grant(key_, std::move(spec));
+  }
   void revoke(const lease& right) override { rank_.plane_.revoke(right); }
 
 private:
@@ -109,8 +116,7 @@ void simulated_rank::offer(request_id request, std::vector<token_range> slices,
   expectations_[request] = {slices.back().end, 0, table.blocks};
   for (std::size_t i = 0; i < slices.size(); ++i)
     world_.clock_.after(
-        gap * i,
-        [this, request, timeout, table, slice = slices[i], last = i + 1 == slices.size()] {
+        gap * i, [this, request, timeout, table, slice = slices[i], last = i + 1 == slices.size()] {
           if (dead_)
             return;
           send_slice part{request, slice, last, {table}, std::nullopt, timeout};
@@ -155,12 +161,11 @@ void simulated_rank::send(incarnation peer, wire_message message) {
     return;
   const int copies = world_.clock_.chance(world_.faults_.repeat) ? 2 : 1;
   for (int i = 0; i < copies; ++i)
-    world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message),
-                        [this, peer, message] {
-                          auto* to = world_.find(peer);
-                          if (to && !to->dead_)
-                            to->supervisor_->received(world_.clock_.now(), life_, message);
-                        });
+    world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message), [this, peer, message] {
+      auto* to = world_.find(peer);
+      if (to && !to->dead_)
+        to->supervisor_->received(world_.clock_.now(), life_, message);
+    });
 }
 
 void simulated_rank::route(session_key key, const receive_request&, time_point) {
@@ -170,15 +175,19 @@ void simulated_rank::route(session_key key, const receive_request&, time_point) 
   for (const auto& rank : world_.context_) {
     if (rank->number_ < sources) {
       gone = gone || rank->dead_;
-      route.sources.push_back({rank->life_, rank->number_, world_.size_.generation, {"full"},
-                               rank->number_ == 0, {lane_kind::mapped, "simulated"}});
+      route.sources.push_back({rank->life_,
+                               rank->number_,
+                               world_.size_.generation,
+                               {"full"},
+                               rank->number_ == 0,
+                               {lane_kind::mapped, "simulated"}});
     } else if (number_ == 0) {
       route.idle.push_back({rank->life_, rank->number_});
     }
   }
   const bool failed = gone || world_.clock_.chance(world_.faults_.route_failure);
   world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message), [this, key, route, gone,
-                                                                           failed] {
+                                                                            failed] {
     if (dead_)
       return;
     if (failed)
@@ -257,8 +266,9 @@ void simulated_rank::ended(outcome result) {
     for (std::uint32_t token = 0; token < want.tokens; ++token) {
       const auto number = plane_.block("full", want.blocks[token]);
       if (number != (token < want.cached ? 0 : id.value))
-        world_.complain(fmt::format("request {} completed on generation rank {} with {} at token {}",
-                                    id, number_, number, token));
+        world_.complain(
+            fmt::format("request {} completed on generation rank {} with {} at token {}", id,
+                        number_, number, token));
     }
     if (!result.aux || result.aux->first_tokens != std::vector{static_cast<std::int32_t>(id.value)})
       world_.complain(fmt::format("request {} completed without its aux data", id));
@@ -294,12 +304,13 @@ void simulation::sweep_all() {
   clock_.after(options_.sweep, [this] { sweep_all(); });
 }
 
-void simulation::hand_over(request_id request, std::vector<token_range> slices, std::uint32_t cached,
-                           std::chrono::milliseconds timeout) {
+void simulation::hand_over(request_id request, std::vector<token_range> slices,
+                           std::uint32_t cached, std::chrono::milliseconds timeout) {
   const auto tokens = slices.back().end;
   for (auto& rank : context_)
-    clock_.after(clock_.delay(std::chrono::microseconds{3'000}),
-                 [&rank = *rank, request, slices, timeout] { rank.offer(request, slices, timeout); });
+    clock_.after(
+        clock_.delay(std::chrono::microseconds{3'000}),
+        [&rank = *rank, request, slices, timeout] { rank.offer(request, slices, timeout); });
   for (auto& rank : generation_)
     clock_.after(clock_.delay(std::chrono::microseconds{3'000}),
                  [&rank = *rank, request, tokens, cached, timeout] {
@@ -359,8 +370,8 @@ std::vector<std::string> simulation::settle(std::chrono::milliseconds longest) {
         complain(fmt::format("{}: request {} never ended", name, id));
       for (auto block : want.blocks)
         if (rank->plane_.block("full", block) != reused)
-          complain(fmt::format("{}: block {} of request {} was written after its end", name, block,
-                               id));
+          complain(
+              fmt::format("{}: block {} of request {} was written after its end", name, block, id));
     }
   }
   return complaints_;

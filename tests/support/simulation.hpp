@@ -27,7 +27,8 @@ struct chaos {
 
 class simulation;
 
-/// One rank: supervisor, sessions and fake data plane, joined to the others by the simulation's network.
+/// One rank: supervisor, sessions and fake data plane, joined to the others by the simulation's
+/// network.
 class simulated_rank final : public supervisor_backend {
 public:
   simulated_rank(simulation& world, instance_role role, std::uint32_t number);
@@ -51,7 +52,8 @@ public:
   [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
   [[nodiscard]] const std::map<request_id, outcome>& outcomes() const noexcept { return outcomes_; }
 
-  // -- supervisor_backend ----------------------------------------------------------------------------------
+  // -- supervisor_backend
+  // ----------------------------------------------------------------------------------
   void send(incarnation peer, wire_message message) override;
   void route(session_key key, const receive_request& request, time_point deadline) override;
   void spawn(receive_spec spec) override;
@@ -93,9 +95,9 @@ private:
   friend class simulation;
 };
 
-/// Context and generation ranks on one virtual clock. Every context rank is a source of every generation rank,
-/// but for those at the end that are idle. Blocks are overwritten the moment their request ends, on both sides, so that any
-/// access after the end shows as a wrong number.
+/// Context and generation ranks on one virtual clock. Every context rank is a source of every
+/// generation rank, but for those at the end that are idle. Blocks are overwritten the moment their
+/// request ends, on both sides, so that any access after the end shows as a wrong number.
 class simulation {
 public:
   struct shape {
@@ -110,7 +112,8 @@ public:
   [[nodiscard]] simulated_rank& generation(std::size_t rank) { return *generation_.at(rank); }
   [[nodiscard]] fake_world& clock() noexcept { return clock_; }
 
-  /// Offers a request on all context ranks (each at its own moment), and asks for it on all generation ranks.
+  /// Offers a request on all context ranks (each at its own moment), and asks for it on all
+  /// generation ranks.
   void hand_over(request_id request, std::vector<token_range> slices, std::uint32_t cached,
                  std::chrono::milliseconds timeout);
   void kill(simulated_rank& rank);

@@ -1,0 +1,260 @@
+#include <boost/test/unit_test.hpp>
+
+#include <caf/all.hpp>
+
+#include "actors/caf_error.hpp"
+#include "actors/config.hpp"
+#include "actors/door.hpp"
+#include "actors/transceiver_actor.hpp"
+#include "transport/fake_plane.hpp"
+
+/// The actors of whole ranks on CAF's deterministic scheduler and its virtual clock, over the fake data plane: no threads,
+/// no network. Endpoints are looked up in a table.
+
+using namespace baton;
+using namespace std::chrono_literals;
+
+namespace {
+
+rank_layout layout_of(instance_role role) {
+  rank_layout layout;
+  layout.instance = role == instance_role::context ? "c" : "g";
+  layout.life = random_id<incarnation>();
+  layout.role = role;
+  layout.model = "m";
+  layout.pools.push_back({memory_kind::host, 0, {}, 2, 64});
+  layout.groups.push_back(
+      {"full", 1, 0, {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
+  return layout;
+}
+
+struct quiet_config : caf::actor_system_config {
+  quiet_config() {
+    configure(*this);
+    set("scheduler.policy", caf::atom("testing"));
+  }
+};
+
+struct two_ranks {
+  struct rank {
+    std::shared_ptr<fake_plane> plane;
+    rank_context_ptr context;
+    transceiver_actor actor;
+    door_actor door;
+  };
+
+  two_ranks() {
+    system.await_actors_before_shutdown(false);
+    context = start(instance_role::context, "127.0.0.1:1001");
+    generation = start(instance_role::generation, "127.0.0.1:1002");
+    for (const auto* side : {&context, &generation})
+      caf::anon_send(side->actor, atom::start_v, side->context->endpoint.host);
+    run(100ms);
+  }
+
+  ~two_ranks() { scheduler.clock().cancel_all(); }
+
+  rank start(instance_role role, const std::string& endpoint) {
+    rank made;
+    auto shared = std::make_shared<rank_context>();
+    shared->layout = layout_of(role);
+    made.plane = std::make_shared<fake_plane>(fabric, shared->layout.life);
+    shared->plane = made.plane;
+    shared->endpoint.host = endpoint;
+    shared->local_door = [this](const std::string& wanted) -> std::optional<door_actor> {
+      const auto found = doors.find(wanted);
+      return found == doors.end() ? std::nullopt : std::optional{found->second};
+    };
+    made.context = shared;
+    made.actor = system.spawn(transceiver_shell, shared);
+    made.door = system.spawn(door, shared, made.actor, system.spawn(directory, shared->layout));
+    doors.emplace(endpoint, made.door);
+    return made;
+  }
+
+  /// Runs all actors and the data planes for a span of virtual time.
+  void run(std::chrono::milliseconds span) {
+    for (auto left = span; left > 0ms; left -= 1ms) {
+      scheduler.run();
+      world.run(world.now() + 1ms);
+      scheduler.advance_time(1ms);
+    }
+    scheduler.run();
+  }
+
+  void offer(std::uint64_t id, std::uint32_t tokens, std::chrono::milliseconds timeout = 10s) {
+    send_slice slice{.request = request_id{id}, .tokens = {0, tokens}, .blocks = {table(0, tokens)}, .aux = {}};
+    slice.timeout = timeout;
+    for (std::uint32_t block = 0; block < tokens; ++block)
+      context.plane->write("full", block, id);
+    caf::anon_send(context.actor, atom::offer_v, std::move(slice));
+  }
+
+  static group_blocks table(std::uint32_t first, std::uint32_t tokens) {
+    group_blocks blocks{"full", 0, {}};
+    for (std::uint32_t token = 0; token < tokens; ++token)
+      blocks.blocks.push_back(first + token);
+    return blocks;
+  }
+
+  auto receive(std::uint64_t id, std::uint32_t tokens, std::chrono::milliseconds timeout = 10s) {
+    receive_request wish{.request = request_id{id},
+                         .context = {"127.0.0.1:1001", 0},
+                         .tokens = tokens,
+                         .blocks = {table(32, tokens)}};
+    wish.timeout = timeout;
+    return self->request(generation.actor, caf::infinite, atom::receive_v, std::move(wish));
+  }
+
+  template <class Handle>
+  outcome result_of(Handle handle) {
+    outcome got;
+    handle.receive([&](outcome& answer) { got = std::move(answer); },
+                   [&](caf::error& err) { got.failure = from_caf(err, "receive"); });
+    return got;
+  }
+
+  template <class Result, class... Args>
+  Result ask(const transceiver_actor& actor, Args&&... args) {
+    Result result{};
+    auto handle = self->request(actor, caf::infinite, std::forward<Args>(args)...);
+    run(1ms);
+    handle.receive([&](Result& answer) { result = std::move(answer); },
+                   [](caf::error& err) { BOOST_ERROR(caf::to_string(err)); });
+    return result;
+  }
+
+  void require_empty() {
+    for (const auto* side : {&context, &generation}) {
+      const auto counts = ask<transceiver::statistics>(side->actor, atom::stats_v);
+      BOOST_TEST(counts.live_sends + counts.live_receives + counts.sessions + counts.early_requests +
+                     counts.leases_granted ==
+                 0u);
+    }
+  }
+
+  fake_world world{42};
+  fake_fabric fabric{world, {}, {}};
+  std::map<std::string, door_actor> doors;
+  quiet_config config;
+  caf::actor_system system{config};
+  caf::scheduler::test_coordinator& scheduler =
+      dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+  rank context;
+  rank generation;
+  caf::scoped_actor self{system, true};
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(actors, two_ranks)
+
+BOOST_AUTO_TEST_CASE(a_request_is_handed_over) {
+  offer(1, 4);
+  auto answer = receive(1, 4);
+  run(100ms);
+  const auto result = result_of(std::move(answer));
+  BOOST_TEST(result.completed());
+  for (std::uint32_t block = 32; block < 36; ++block)
+    BOOST_TEST(generation.plane->block("full", block) == 1u);
+  require_empty();
+}
+
+BOOST_AUTO_TEST_CASE(a_question_before_the_offer_waits) {
+  auto answer = receive(1, 4);
+  run(500ms);
+  offer(1, 4);
+  run(100ms);
+  BOOST_TEST(result_of(std::move(answer)).completed());
+  require_empty();
+}
+
+BOOST_AUTO_TEST_CASE(a_deadline_passes_in_virtual_time) {
+  auto answer = receive(1, 4, 5s);
+  run(5'100ms);
+  const auto result = result_of(std::move(answer));
+  BOOST_REQUIRE(result.failure.has_value());
+  BOOST_TEST((result.failure->code == errc::timed_out));
+  require_empty();
+}
+
+BOOST_AUTO_TEST_CASE(a_live_id_is_refused) {
+  auto answer = receive(1, 4);
+  run(10ms);
+  auto again = receive(1, 4);
+  run(10ms);
+  const auto refused = result_of(std::move(again));
+  BOOST_REQUIRE(refused.failure.has_value());
+  BOOST_TEST((refused.failure->code == errc::duplicate_request));
+  offer(1, 4);
+  run(100ms);
+  BOOST_TEST(result_of(std::move(answer)).completed());
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_is_answered_when_the_blocks_are_free) {
+  offer(1, 30);
+  auto answer = receive(1, 30);
+  run(20ms);
+  BOOST_REQUIRE(generation.plane->jobs() == 1u);
+  auto cancelled = self->request(generation.actor, caf::infinite, atom::cancel_v, request_id{1});
+  run(50ms);
+  cancelled.receive([&](bool safe) { BOOST_TEST(safe); },
+                    [](caf::error& err) { BOOST_ERROR(caf::to_string(err)); });
+  BOOST_TEST(generation.plane->jobs() == 0u);
+  const auto result = result_of(std::move(answer));
+  BOOST_REQUIRE(result.failure.has_value());
+  BOOST_TEST((result.failure->code == errc::cancelled));
+  run(50ms);
+  require_empty();
+}
+
+BOOST_AUTO_TEST_CASE(a_session_that_crashes_is_started_again) {
+  int crashes = 0;
+  generation.context->options.probe = [&](probe_point point, request_id) {
+    if (point == probe_point::granted && crashes++ == 0)
+      throw std::runtime_error{"simulated"};
+  };
+  offer(1, 4);
+  auto answer = receive(1, 4);
+  run(500ms);
+  const auto result = result_of(std::move(answer));
+  BOOST_TEST(result.completed());
+  BOOST_TEST(result.attempts == 2u);
+  require_empty();
+}
+
+BOOST_AUTO_TEST_CASE(a_directory_that_is_not_there_is_asked_until_the_deadline) {
+  doors.erase("127.0.0.1:1001");
+  auto answer = receive(1, 4, 2s);
+  run(2'200ms);
+  const auto result = result_of(std::move(answer));
+  BOOST_REQUIRE(result.failure.has_value());
+  BOOST_TEST((result.failure->code == errc::timed_out));
+  require_empty();
+}
+
+BOOST_AUTO_TEST_CASE(the_end_of_the_transceiver_answers_whoever_waits) {
+  auto answer = receive(1, 4);
+  run(10ms);
+  caf::anon_send(generation.actor, atom::stop_v);
+  run(10ms);
+  const auto result = result_of(std::move(answer));
+  BOOST_REQUIRE(result.failure.has_value());
+  BOOST_TEST((result.failure->code == errc::shutting_down));
+}
+
+BOOST_AUTO_TEST_CASE(a_garbled_introduction_is_refused) {
+  auto knock = self->request(context.door, caf::infinite, atom::introduce_v, std::string{"garbage"},
+                             caf::actor_cast<caf::strong_actor_ptr>(generation.door));
+  run(10ms);
+  knock.receive([](const std::string&, const caf::strong_actor_ptr&) { BOOST_ERROR("let in"); },
+                [](caf::error& err) {
+                  BOOST_TEST((from_caf(err, "").code == errc::invalid_argument));
+                });
+  offer(1, 4);
+  auto answer = receive(1, 4);
+  run(100ms);
+  BOOST_TEST(result_of(std::move(answer)).completed());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
