@@ -21,6 +21,9 @@ namespace baton {
 using link_actor = caf::typed_actor<
     // Takes an encoded `wire_message` of the other end.
     caf::reacts_to<atom::deliver, std::string>,
+    // INTERNAL: begins to accept; answers our introduction and this end of the link when it is
+    // ready.
+    caf::replies_to<atom::start>::with<std::string, caf::strong_actor_ptr>,
     // INTERNAL: the data plane is ready for the peer, or not.
     caf::reacts_to<atom::ready, expected<lane_choice>>,
     // INTERNAL: time to look whether the peer is back.

@@ -1,6 +1,7 @@
 #include "actors/directory.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "actors/caf_error.hpp"
 #include "actors/log.hpp"
@@ -28,13 +29,17 @@ expected<> directory_state::enlist(rank_info info) {
   if (rank.pp_size != first.pp_size)
     return differs("pp_size", rank.pp_size, first.pp_size);
   ranks.resize(first.ranks());
-  ranks[rank.rank] = std::move(info);
+  auto& place = ranks[rank.rank];
+  auto before = std::exchange(place, std::move(info));
   if (!complete())
     return {};
   std::vector<rank_layout> layouts;
   for (const auto& entry : ranks)
     layouts.push_back(entry->layout);
-  return validate_instance(layouts);
+  auto ok = validate_instance(layouts);
+  if (!ok)
+    place = std::move(before);
+  return ok;
 }
 
 bool directory_state::complete() const noexcept {

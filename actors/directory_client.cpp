@@ -45,6 +45,7 @@ void directory_client_state::enlist(const door_actor& door) {
   self->request(door, door_timeout, atom::enlist_v, encode(*errand.enlist))
       .then(
           [this, door] {
+            enlisted = true;
             self->monitor(door);
             describe(door);
           },
@@ -71,9 +72,9 @@ void directory_client_state::described(const std::string& bytes) {
 
 void directory_client_state::failed(const error& reason) {
   const auto waited = self->clock().now() - begin;
-  const bool final = reason.code == errc::invalid_argument ||
-                     reason.code == errc::incompatible_layout ||
-                     reason.code == errc::version_mismatch;
+  const bool final = !enlisted && (reason.code == errc::invalid_argument ||
+                                   reason.code == errc::incompatible_layout ||
+                                   reason.code == errc::version_mismatch);
   if (!final && (errand.enlist || waited < errand.patience)) {
     retry_later();
     return;

@@ -40,6 +40,7 @@ struct directory_client_state {
   directory_errand errand;
   std::chrono::steady_clock::time_point begin;
   std::chrono::milliseconds backoff{20};
+  bool enlisted = false;   ///< once it is, nothing that the directory says is final
   std::uint64_t round = 0; ///< numbers the attempts; timers of older ones are dropped
 };
 

@@ -6,11 +6,12 @@
 
 namespace baton {
 
-/// Tells whether a callback is called from within the call that it was given to: then its answer needs no message.
-/// Copies share one state.
+/// Tells whether a callback is called from within the call that it was given to: then its answer
+/// needs no message. Copies share one state.
 class inline_call {
 public:
-  /// Called by the callback. Returns whether `leave` was not called yet and this is the thread that made the call.
+  /// Called by the callback. Returns whether `leave` was not called yet and this is the thread that
+  /// made the call.
   [[nodiscard]] bool inside() const noexcept {
     // `open` belongs to the calling thread; the others stop at the comparison.
     return state_->caller == std::this_thread::get_id() && state_->open;

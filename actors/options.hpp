@@ -47,7 +47,8 @@ struct transceiver_options {
   std::chrono::milliseconds peer_grace{2'000};
   /// What a blocking call grants on top of its deadline for the clean-up.
   std::chrono::milliseconds clean_up{2'000};
-  /// Ended requests that are remembered, to answer late questions.
+  /// Ended requests that are remembered, to answer late questions; also the outcomes kept until
+  /// they are fetched.
   std::size_t tombstones = 16'384;
   /// Pull requests for requests that are not known yet.
   std::size_t early_requests = 65'536;

@@ -7,8 +7,6 @@ namespace baton {
 namespace {
 
 constexpr std::chrono::milliseconds probe_interval{100};
-// The other end maps pools and wires up endpoints before it answers.
-constexpr std::chrono::milliseconds introduction_timeout{10'000};
 
 link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self) {
   return {
@@ -17,6 +15,7 @@ link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self
         if (const auto ready = std::exchange(self->state.on_ready, nullptr))
           ready(std::move(lane));
       },
+      [self](atom::start) { return self->state.accept(); },
       [self](atom::retry) { self->state.probe(); },
   };
 }
@@ -43,22 +42,30 @@ link_actor::behavior_type link_initiator(link_actor::stateful_pointer<link_state
 }
 
 link_actor::behavior_type link_acceptor(link_actor::stateful_pointer<link_state> self,
-                                        link_config config, introduction intro, link_actor remote,
-                                        link_promise promise) {
+                                        link_config config, acquaintance met, link_actor remote) {
   auto& state = self->state;
   state.config = std::move(config);
+  state.known = std::move(met);
+  state.remote = std::move(remote);
   state.initiator = false;
   self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
-  state.make_ready(intro, [self, remote, promise](expected<lane_choice> lane) mutable {
+  return behavior(self);
+}
+
+caf::result<std::string, caf::strong_actor_ptr> link_state::accept() {
+  if (initiator || is_up || on_ready)
+    return to_caf({errc::invalid_argument, "this link does not wait for a peer"});
+  auto promise = self->make_response_promise<std::string, caf::strong_actor_ptr>();
+  make_ready([this, promise](expected<lane_choice> lane) mutable {
     if (!lane) {
       promise.deliver(to_caf(lane.error()));
-      self->state.refused(lane.error());
+      refused(lane.error());
       return;
     }
-    self->state.up(remote, *lane);
-    promise.deliver(self->state.config.introduction, caf::actor_cast<caf::strong_actor_ptr>(self));
+    up(remote, *lane);
+    promise.deliver(config.introduction, caf::actor_cast<caf::strong_actor_ptr>(self));
   });
-  return behavior(self);
+  return promise;
 }
 
 link_state::~link_state() {
@@ -74,8 +81,7 @@ void link_state::connect() {
   connect_door(self, *config.rank, endpoint(), [this](expected<door_actor> door) {
     if (door)
       introduce(*door);
-    else if (door.error().code == errc::timed_out &&
-             self->clock().now() < patience_ends)
+    else if (door.error().code == errc::timed_out && self->clock().now() < patience_ends)
       connect();
     else
       refused(door.error());
@@ -107,23 +113,21 @@ void link_state::answered(const std::string& bytes, const caf::strong_actor_ptr&
                                           config.peer.layout.instance)});
     return;
   }
-  make_ready(*intro,
-             [this, other = caf::actor_cast<link_actor>(other)](expected<lane_choice> lane) {
-               if (lane)
-                 up(other, *lane);
-               else
-                 refused(lane.error());
-             });
-}
-
-void link_state::make_ready(const introduction& intro,
-                            std::function<void(expected<lane_choice>)> done) {
-  auto met = acquaint(*config.own, config.rank->layout.rank, intro.instance, intro.rank);
+  auto met = acquaint(*config.own, config.rank->layout.rank, intro->instance, intro->rank);
   if (!met) {
-    done(fail(met.error()));
+    refused(met.error());
     return;
   }
   known = std::move(*met);
+  make_ready([this, other = caf::actor_cast<link_actor>(other)](expected<lane_choice> lane) {
+    if (lane)
+      up(other, *lane);
+    else
+      refused(lane.error());
+  });
+}
+
+void link_state::make_ready(std::function<void(expected<lane_choice>)> done) {
   on_ready = std::move(done);
   config.rank->plane->introduce(known->card, [me = link_actor{self}](expected<lane_choice> lane) {
     caf::anon_send(me, atom::ready_v, std::move(lane));
@@ -142,27 +146,33 @@ void link_state::up(const link_actor& other, const lane_choice& lane) {
 
 void link_state::deliver(const std::string& bytes) {
   auto message = decode_message(bytes);
-  if (!message) {
+  if (auto ok = message ? check(*message) : expected<>{fail(message.error())}; !ok) {
     log().warn("message of rank {} of '{}' dropped: {}", config.peer.layout.rank,
-               config.peer.layout.instance, message.error().text);
+               config.peer.layout.instance, ok.error().text);
+    if (const auto* call = message ? std::get_if<pull_request>(&*message) : nullptr)
+      config.rank->peers->send(config.peer.layout.life,
+                               cancel_notice{call->request, call->pull, ok.error()});
     return;
   }
-  const auto& life = config.peer.layout.life;
-  if (const auto* call = std::get_if<pull_request>(&*message);
-      call && known &&
-      (call->layout_digest != known->digest || call->receivers != known->receivers)) {
-    config.rank->peers->send(
-        life,
-        cancel_notice{
-            call->request,
-            call->pull,
-            {errc::incompatible_layout,
-             fmt::format("layout digest {:x} and {} receivers, introduced were {:x} "
-                         "and {}",
-                         call->layout_digest, call->receivers, known->digest, known->receivers)}});
-    return;
+  self->send(config.owner, peer_message{config.peer.layout.life, std::move(*message)});
+}
+
+expected<> link_state::check(const wire_message& message) const {
+  const auto rank = config.peer.layout.rank;
+  const auto receivers = known ? known->receivers : 0;
+  if (const auto* call = std::get_if<pull_request>(&message)) {
+    if (call->receiver_rank != rank)
+      return fail(errc::invalid_argument, "rank {} asks as rank {}", rank, call->receiver_rank);
+    if (!known || call->layout_digest != known->digest || call->receivers != receivers)
+      return fail(errc::incompatible_layout,
+                  "layout digest {:x} and {} receivers, introduced were {:x} and {}",
+                  call->layout_digest, call->receivers, known ? known->digest : 0, receivers);
+  } else if (const auto* nothing = std::get_if<nothing_to_pull>(&message)) {
+    if (nothing->receiver_rank != rank || receivers != 0)
+      return fail(errc::invalid_argument, "rank {} says as rank {} that none of {} receivers pulls",
+                  rank, nothing->receiver_rank, receivers);
   }
-  self->send(config.owner, peer_message{life, std::move(*message)});
+  return {};
 }
 
 void link_state::down(const caf::down_msg& message) {
@@ -195,7 +205,9 @@ void link_state::probe() {
       gone(door.error().text);
       return;
     }
-    self->request(*door, door_timeout, atom::who_v)
+    // CAF may still hand out the old connection: a short wait, so that the next probe gets a new
+    // one.
+    self->request(*door, config.rank->options.peer_grace / 4, atom::who_v)
         .then(
             [this, door = *door](std::uint64_t life) {
               if (life != config.peer.layout.life.value)
@@ -216,7 +228,6 @@ void link_state::probe_later() {
 void link_state::gone(const std::string& why) {
   log().info("rank {} of '{}' at {} is lost: {}", config.peer.layout.rank,
              config.peer.layout.instance, endpoint(), why);
-  config.rank->plane->forget(config.peer.layout.life);
   report(link_loss{config.peer.layout.life, true});
   self->quit();
 }

@@ -14,6 +14,10 @@ namespace baton {
 /// Whoever introduces itself gets our introduction and our end of the link.
 using link_promise = caf::typed_response_promise<std::string, caf::strong_actor_ptr>;
 
+/// How long an introduction may take: the other end maps pools and wires up endpoints before it
+/// answers.
+inline constexpr std::chrono::seconds introduction_timeout{10};
+
 /// What both ends of a link start from.
 struct link_config {
   rank_context_ptr rank;
@@ -39,9 +43,12 @@ struct link_state {
   void connect();
   void introduce(const door_actor& door);
   void answered(const std::string& intro, const caf::strong_actor_ptr& other);
-  void make_ready(const introduction& intro, std::function<void(expected<lane_choice>)> done);
+  [[nodiscard]] caf::result<std::string, caf::strong_actor_ptr> accept();
+  void make_ready(std::function<void(expected<lane_choice>)> done);
   void up(const link_actor& other, const lane_choice& lane);
   void deliver(const std::string& bytes);
+  /// Whether the peer may say this, as it was introduced.
+  [[nodiscard]] expected<> check(const wire_message& message) const;
   void down(const caf::down_msg& message);
   void probe();
   void probe_later();
@@ -64,10 +71,9 @@ struct link_state {
 link_actor::behavior_type link_initiator(link_actor::stateful_pointer<link_state> self,
                                          link_config config);
 
-/// The end that is asked: answers `promise` with its own introduction and itself.
+/// The end that is asked; `atom::start` begins.
 link_actor::behavior_type link_acceptor(link_actor::stateful_pointer<link_state> self,
-                                        link_config config, introduction intro, link_actor remote,
-                                        link_promise promise);
+                                        link_config config, acquaintance met, link_actor remote);
 
 /// Decodes an introduction and checks the versions.
 /// @returns `invalid_argument` or `version_mismatch`, which names both versions.

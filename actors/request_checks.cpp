@@ -59,6 +59,11 @@ expected<> check_deadline(request_id request, std::chrono::milliseconds timeout)
   if (timeout <= std::chrono::milliseconds{0})
     return fail(errc::invalid_argument, "request {}: timeout of {} ms; give it more than 0",
                 request, timeout.count());
+  if (timeout > wire_limits::remaining)
+    return fail(errc::invalid_argument, "request {}: timeout of {} ms; at most {} are possible",
+                request, timeout.count(),
+                std::chrono::milliseconds{wire_limits::remaining}.count());
+
   return {};
 }
 

@@ -47,7 +47,8 @@ void router::handle(const link_event& event) {
   attempt_failure failure{{errc::peer_lost, "its link broke; it may come back"}, true};
   if (const auto* refused = std::get_if<link_refused>(&event)) {
     peer = refused->peer;
-    failure = {refused->reason, refused->reason.code == errc::peer_lost};
+    failure = {refused->reason,
+               retryable(refused->reason.code) || refused->reason.code == errc::timed_out};
   } else {
     peer = std::get<link_loss>(event).peer;
   }

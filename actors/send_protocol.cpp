@@ -25,6 +25,8 @@ void send_protocol::start() {
   for (const auto& [rank, call] : calls)
     if (state_ < session_state::fully_transferred)
       called(call);
+  // They belong to the calls above; a newer call says itself what it has.
+  spec_.receipts.clear();
 }
 
 void send_protocol::handle(const session_input& input) {
@@ -77,8 +79,9 @@ void send_protocol::called(const receiver_call& call) {
   revoke_all(to);
   to.peer = call.peer;
   to.call = request;
-  to.done = spec_.receipts[request.receiver_rank];
-  to.done.insert(request.have.begin(), request.have.end());
+  to.done = {request.have.begin(), request.have.end()};
+  if (auto receipts = spec_.receipts.extract(request.receiver_rank))
+    to.done.merge(receipts.mapped());
   grant_all(to);
   finish_if_complete();
 }
@@ -203,7 +206,12 @@ send_protocol::receiver* send_protocol::find(incarnation peer, pull_id pull) noe
 }
 
 bool send_protocol::complete(const receiver& of) const noexcept {
-  return offered_last() && of.done.size() >= spec_.slices.size();
+  if (!offered_last())
+    return false;
+  for (std::uint32_t slice = 0; slice < spec_.slices.size(); ++slice)
+    if (!of.done.contains(slice))
+      return false;
+  return true;
 }
 
 bool send_protocol::offered_last() const noexcept {

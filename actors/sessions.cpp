@@ -63,19 +63,22 @@ void receive_session_state::settle() {
 
 void receive_session_state::pull(std::uint32_t source, std::uint32_t slice, pull_job job) {
   inline_call call;
-  rank_->plane->pull(key_, std::move(job),
-                     [this, call, me = session_actor{self_}, source,
-                      slice](expected<pull_stats> result) {
-                       if (call.inside())
-                         finished_.push_back({source, slice, std::move(result)});
-                       else
-                         caf::anon_send(me, atom::pulled_v, source, slice, std::move(result));
-                     });
+  rank_->plane->pull(
+      key_, std::move(job),
+      [this, call, me = session_actor{self_}, source, slice](expected<pull_stats> result) {
+        if (call.inside())
+          finished_.push_back({source, slice, std::move(result)});
+        else
+          caf::anon_send(me, atom::pulled_v, source, slice, std::move(result));
+      });
   call.leave();
 }
 
 void receive_session_state::report(session_report report) {
+  const bool last = std::holds_alternative<session_end>(report);
   self_->send(owner_, atom::report_v, key_, std::move(report));
+  if (last)
+    self_->quit();
 }
 
 void receive_session_state::passed(probe_point point) {
@@ -104,7 +107,10 @@ void send_session_state::revoke(const lease& right) {
 }
 
 void send_session_state::report(session_report report) {
+  const bool last = std::holds_alternative<session_end>(report);
   self_->send(owner_, atom::report_v, key_, std::move(report));
+  if (last)
+    self_->quit();
 }
 
 void send_session_state::passed(probe_point point) {

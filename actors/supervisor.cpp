@@ -1,6 +1,7 @@
 #include "actors/supervisor.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace baton {
 namespace {
@@ -8,6 +9,11 @@ namespace {
 template <class Duration>
 std::chrono::microseconds micros(Duration span) {
   return std::chrono::duration_cast<std::chrono::microseconds>(span);
+}
+
+error handed_over(request_id request) {
+  return {errc::unknown_request,
+          fmt::format("request {} was handed over completely before", request)};
 }
 
 } // namespace
@@ -24,7 +30,8 @@ supervisor::supervisor(rank_layout layout, transceiver_options options, supervis
 // -- calls of the engine --------------------------------------------------------------------------
 
 expected<> supervisor::admit(request_id request, instance_role side) const {
-  if (refusing_)
+  // Later slices of a live request still come while a shutdown drains.
+  if (refusing_ && !records_.contains(request))
     return fail(errc::shutting_down, "request {}: this rank is shutting down", request);
   if (layout_.role != side)
     return fail(errc::invalid_argument, "request {}: this is a {} rank, the call is for a {} rank",
@@ -177,6 +184,12 @@ void supervisor::called(time_point now, request_id request, std::uint32_t receiv
     auto& work = std::get<sending>(entry.work);
     if (entry.verdict)
       return refuse(call.peer, request, call.pull(), *entry.verdict);
+    if (entry.succeeded)
+      return refuse(call.peer, request, call.pull(), handed_over(request));
+    // What an earlier call was sent says nothing about a newer one.
+    if (const auto old = work.calls.find(receiver);
+        old != work.calls.end() && old->second.pull() != call.pull())
+      work.receipts.erase(receiver);
     work.calls.insert_or_assign(receiver, call);
     if (entry.at == phase::running)
       std::visit(
@@ -188,10 +201,7 @@ void supervisor::called(time_point now, request_id request, std::uint32_t receiv
   }
   if (const auto* ended = ended_before_.find(request))
     return refuse(call.peer, request, call.pull(),
-                  ended->failure ? *ended->failure
-                                 : error{errc::unknown_request,
-                                         fmt::format("request {} was handed over completely before",
-                                                     request)});
+                  ended->failure ? *ended->failure : handed_over(request));
   if (refusing_)
     return refuse(call.peer, request, call.pull(),
                   {errc::shutting_down, "the context rank is shutting down"});
@@ -411,11 +421,17 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
   if (caller)
     backend_.answer(*caller, std::move(result));
   else
-    (side == instance_role::context ? unfetched_context_ : unfetched_generation_)
-        .push_back(std::move(result));
+    keep(side, std::move(result));
   for (const auto canceller : entry.cancellers)
     backend_.answer_safe(canceller);
   serve_waiters();
+}
+
+void supervisor::keep(instance_role side, outcome result) {
+  auto& kept = side == instance_role::context ? unfetched_context_ : unfetched_generation_;
+  kept.push_back(std::move(result));
+  if (kept.size() > options_.tombstones)
+    kept.pop_front();
 }
 
 void supervisor::serve_waiters() {
@@ -425,15 +441,28 @@ void supervisor::serve_waiters() {
     const auto left = live(waiter.side);
     if (left != 0 && (!waiter.at_least || ended.size() < *waiter.at_least))
       return false;
-    backend_.answer_ended(waiter.caller, std::exchange(ended, {}));
+    backend_.answer_ended(waiter.caller, {std::make_move_iterator(ended.begin()),
+                                          std::make_move_iterator(ended.end())});
+    ended.clear();
     return true;
   });
 }
 
 void supervisor::link_lost(time_point, link_loss loss) {
-  for (auto& [id, entry] : records_)
-    if (entry.at == phase::running)
+  for (auto& [id, entry] : records_) {
+    if (entry.at == phase::running) {
       backend_.tell(entry.key, loss);
+      continue;
+    }
+    const auto* work = std::get_if<sending>(&entry.work);
+    if (loss.gone && work)
+      for (const auto& [rank, call] : work->calls)
+        if (call.peer == loss.peer)
+          condemn(entry,
+                  {errc::peer_lost, fmt::format("generation rank {} was lost before it had all of "
+                                                "request {}; offer the request to another instance",
+                                                rank, id)});
+  }
   if (!loss.gone)
     return;
   for (auto waiting = early_.begin(); waiting != early_.end();) {

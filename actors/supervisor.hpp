@@ -158,6 +158,8 @@ private:
   void retire(record& entry);
   void retry_or_condemn(time_point now, record& entry, const attempt_failure& failure);
   void conclude(time_point now, record_map::iterator where);
+  /// Keeps an outcome that nobody waits for, and forgets the oldest beyond `tombstones` of them.
+  void keep(instance_role side, outcome result);
   void serve_waiters();
   void called(time_point now, request_id request, std::uint32_t receiver, receiver_call call);
   void refuse(incarnation peer, request_id request, pull_id pull, error reason);
@@ -179,8 +181,8 @@ private:
   std::unordered_map<request_id, std::map<std::uint32_t, early_call>> early_;
   std::size_t early_count_ = 0;
   tombstones ended_before_;
-  std::vector<outcome> unfetched_context_;
-  std::vector<outcome> unfetched_generation_;
+  std::deque<outcome> unfetched_context_;
+  std::deque<outcome> unfetched_generation_;
   std::vector<ended_waiter> waiters_;
   std::mt19937_64 jitter_;
   std::uint64_t last_key_ = 0;

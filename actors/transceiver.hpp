@@ -24,8 +24,8 @@ namespace baton {
 ///
 /// Thread-safe. The actor system must outlive it and must have been made from a
 /// `baton::actor_config` (or a config that `baton::configure` was applied to). No call may be made
-/// from a pooled actor: those talk to the actor itself (`actor_access` in actors/actors.hpp). No call
-/// throws; every call returns in bounded time.
+/// from a pooled actor: those talk to the actor itself (`actor_access` in actors/actors.hpp). No
+/// call throws; every call returns in bounded time.
 class transceiver {
 public:
   /// Starts the rank: spawns the actors, publishes the rank's endpoint and registers it with its

@@ -17,9 +17,21 @@ caf::result<void> to_result(const expected<>& done) {
   return caf::unit;
 }
 
+incarnation peer_of(const link_event& event) {
+  return std::visit([](const auto& e) { return e.peer; }, event);
+}
+
 } // namespace
 
 transceiver_state::~transceiver_state() {
+  for (const auto& [life, link] : links_)
+    caf::anon_send_exit(link, caf::exit_reason::user_shutdown);
+  for (const auto& client : clients_)
+    caf::anon_send_exit(client, caf::exit_reason::user_shutdown);
+  for (const auto& [key, session] : sessions_) {
+    caf::anon_send(session, atom::stop_v);
+    rank_->plane->retire(key, [] {});
+  }
   const auto ended = to_caf({errc::shutting_down, "this rank's transceiver has ended"});
   for (auto& [id, promise] : receivers_)
     promise.deliver(ended);
@@ -112,17 +124,27 @@ transceiver_state::introduce(const std::string& intro, const caf::strong_actor_p
 
 void transceiver_state::accept(knock visitor) {
   auto intro = read_introduction(visitor.intro);
-  if (!intro) {
-    log().warn("an introduction was refused: {}", to_string(intro.error()));
-    visitor.promise.deliver(to_caf(intro.error()));
+  auto met = intro ? acquaint(*own_, rank_->layout.rank, intro->instance, intro->rank)
+                   : expected<acquaintance>{fail(intro.error())};
+  if (!met) {
+    log().warn("an introduction was refused: {}", to_string(met.error()));
+    visitor.promise.deliver(to_caf(met.error()));
     return;
   }
-  const auto& peer = intro->self();
-  const auto life = peer.layout.life;
+  const auto life = met->card.life;
   if (const auto old = links_.find(life); old != links_.end())
     caf::anon_send_exit(old->second, caf::exit_reason::kill);
-  links_[life] = self_->spawn(link_acceptor, link_config{rank_, self_, own_, introduction_, peer},
-                              std::move(*intro), visitor.remote, visitor.promise);
+  const auto link = self_->spawn<caf::monitored>(
+      link_acceptor, link_config{rank_, self_, own_, introduction_, intro->self()}, std::move(*met),
+      visitor.remote);
+  links_[life] = link;
+  self_->request(link, introduction_timeout, atom::start_v)
+      .then([promise = visitor.promise](
+                const std::string& answer,
+                const caf::strong_actor_ptr& end) mutable { promise.deliver(answer, end); },
+            [promise = visitor.promise](caf::error& err) mutable {
+              promise.deliver(std::move(err));
+            });
 }
 
 void transceiver_state::end_all() {
@@ -144,27 +166,34 @@ transceiver::statistics transceiver_state::stats() const {
 }
 
 void transceiver_state::stop() {
-  for (const auto& [life, link] : links_)
-    caf::anon_send_exit(link, caf::exit_reason::user_shutdown);
-  for (const auto& client : clients_)
-    caf::anon_send_exit(client, caf::exit_reason::user_shutdown);
-  for (const auto& [key, session] : sessions_)
-    caf::anon_send(session, atom::stop_v);
   self_->quit();
 }
 
 // -- events ---------------------------------------------------------------------------------------
 
 void transceiver_state::link_changed(const link_event& event) {
+  const auto peer = peer_of(event);
+  const auto known = links_.find(peer);
+  // A link that was replaced has nothing to say any more.
+  if (known == links_.end() || !self_->current_sender() ||
+      known->second.address() != caf::actor_cast<caf::actor_addr>(self_->current_sender()))
+    return;
   const auto* loss = std::get_if<link_loss>(&event);
-  if (const auto* refused = std::get_if<link_refused>(&event))
-    links_.erase(refused->peer);
-  else if (loss && loss->gone)
-    links_.erase(loss->peer);
+  if (std::holds_alternative<link_refused>(event) || (loss && loss->gone)) {
+    links_.erase(known);
+    rank_->plane->forget(peer);
+  }
   router_->handle(event);
-  settle();
   if (loss)
     supervisor_->link_lost(self_->clock().now(), *loss);
+  settle();
+}
+
+void transceiver_state::lost_link(incarnation peer) {
+  const link_loss loss{peer, true};
+  rank_->plane->forget(peer);
+  router_->handle(loss);
+  supervisor_->link_lost(self_->clock().now(), loss);
   settle();
 }
 
@@ -173,6 +202,8 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     router_->described(endpoint, std::move(instance));
   } else if (!instance) {
     log().error("this rank cannot join its instance: {}", to_string(instance.error()));
+    for (auto& visitor : std::exchange(visitors_, {}))
+      visitor.promise.deliver(to_caf(instance.error()));
   } else {
     own_ = std::make_shared<const instance_info>(*instance);
     introduction_ =
@@ -200,14 +231,26 @@ void transceiver_state::retired(session_key key) {
 }
 
 void transceiver_state::down(const caf::down_msg& message) {
-  const auto found = session_of_.find(message.source);
-  if (found == session_of_.end())
+  if (const auto session = session_of_.find(message.source); session != session_of_.end()) {
+    const auto key = session->second;
+    session_of_.erase(session);
+    sessions_.erase(key);
+    if (leaving_.erase(key) != 0)
+      retire_now(key);
+    else
+      supervisor_->crashed(self_->clock().now(), key,
+                           from_caf(message.reason, "unknown reason").text);
+    settle();
     return;
-  const auto key = found->second;
-  session_of_.erase(found);
-  sessions_.erase(key);
-  supervisor_->crashed(self_->clock().now(), key, from_caf(message.reason, "unknown reason").text);
-  settle();
+  }
+  std::erase_if(clients_, [&](const auto& client) { return client.address() == message.source; });
+  for (auto link = links_.begin(); link != links_.end(); ++link)
+    if (link->second.address() == message.source) {
+      const auto peer = link->first;
+      links_.erase(link);
+      lost_link(peer);
+      return;
+    }
 }
 
 void transceiver_state::sweep() {
@@ -232,7 +275,15 @@ void transceiver_state::send(incarnation peer, wire_message message) {
 }
 
 void transceiver_state::route(session_key key, const receive_request& request, time_point) {
-  router_->ask(key, request.context);
+  if (request.context.endpoint == own_directory_)
+    routed(key,
+           tl::unexpected{attempt_failure{
+               {errc::invalid_argument,
+                fmt::format("request {}: context.endpoint {} is that of this generation instance",
+                            request.request, own_directory_)},
+               false}});
+  else
+    router_->ask(key, request.context);
 }
 
 void transceiver_state::spawn(receive_spec spec) {
@@ -263,12 +314,19 @@ void transceiver_state::dismiss(session_key key) {
   const auto found = sessions_.find(key);
   if (found == sessions_.end())
     return;
-  session_of_.erase(found->second.address());
   caf::anon_send(found->second, atom::stop_v);
+  leaving_.insert(key);
   sessions_.erase(found);
 }
 
 void transceiver_state::retire(session_key key) {
+  // A session that still runs could pull or grant after the data plane was asked: its end comes
+  // first.
+  if (!leaving_.contains(key))
+    retire_now(key);
+}
+
+void transceiver_state::retire_now(session_key key) {
   inline_call call;
   rank_->plane->retire(key, [this, call, me = transceiver_actor{self_}, key] {
     if (call.inside())
@@ -301,16 +359,16 @@ void transceiver_state::describe(const std::string& endpoint) {
 }
 
 void transceiver_state::send_client(directory_errand errand) {
-  std::erase_if(clients_, [](const auto& client) { return !client; });
-  clients_.push_back(
-      self_->spawn(directory_client, rank_, transceiver_actor{self_}, std::move(errand)));
+  clients_.push_back(self_->spawn<caf::monitored>(directory_client, rank_, transceiver_actor{self_},
+                                                  std::move(errand)));
 }
 
 void transceiver_state::connect(const rank_info& peer, const instance_info&) {
   const auto life = peer.layout.life;
   if (links_.contains(life))
     return;
-  links_.emplace(life, self_->spawn(link_initiator, link_config{rank_, transceiver_actor{self_},
+  links_.emplace(life, self_->spawn<caf::monitored>(link_initiator,
+                                                    link_config{rank_, transceiver_actor{self_},
                                                                 own_, introduction_, peer}));
 }
 

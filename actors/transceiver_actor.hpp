@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "actors/directory_client.hpp"
@@ -19,7 +20,8 @@ class transceiver_state : public supervisor_backend, public router_backend {
 public:
   explicit transceiver_state(transceiver_actor::stateful_pointer<transceiver_state> self)
       : self_{self} {}
-  /// Answers whoever still waits with `shutting_down`.
+  /// Ends all actors of the rank, retires their work, and answers whoever still waits with
+  /// `shutting_down`.
   ~transceiver_state() override;
 
   static inline const char* name = "baton.transceiver";
@@ -84,6 +86,8 @@ private:
   };
 
   void watch(session_key key, session_actor session);
+  void retire_now(session_key key);
+  void lost_link(incarnation peer);
   void send_client(directory_errand errand);
   void accept(knock visitor);
   /// Hands the supervisor what was answered while it was calling.
@@ -98,6 +102,7 @@ private:
   std::string introduction_;
   std::unordered_map<session_key, session_actor> sessions_;
   std::unordered_map<caf::actor_addr, session_key> session_of_;
+  std::unordered_set<session_key> leaving_; ///< dismissed, but not yet ended
   std::unordered_map<incarnation, link_actor> links_;
   std::vector<directory_client_actor> clients_;
   std::vector<found_route> found_;

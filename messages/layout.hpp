@@ -182,7 +182,8 @@ inline constexpr std::size_t instance_bytes = 256u << 20; ///< one encoded insta
 /// @returns `invalid_argument` for bytes that are no layout, or for a layout that is not valid.
 [[nodiscard]] expected<rank_layout> decode_layout(std::string_view bytes);
 
-/// A 64-bit digest of an instance's layouts (FNV-1a over their encodings in rank order), by which later
+/// A 64-bit digest of an instance's layouts (FNV-1a over their encodings in rank order, without
+/// the incarnations), by which later
 /// messages name them.
 [[nodiscard]] std::uint64_t digest(std::span<const rank_layout> ranks);
 

@@ -8,8 +8,8 @@
 #include "actors/transceiver_actor.hpp"
 #include "transport/fake_plane.hpp"
 
-/// The actors of whole ranks on CAF's deterministic scheduler and its virtual clock, over the fake data plane: no threads,
-/// no network. Endpoints are looked up in a table.
+/// The actors of whole ranks on CAF's deterministic scheduler and its virtual clock, over the fake
+/// data plane: no threads, no network. Endpoints are looked up in a table.
 
 using namespace baton;
 using namespace std::chrono_literals;
@@ -24,7 +24,10 @@ rank_layout layout_of(instance_role role) {
   layout.model = "m";
   layout.pools.push_back({memory_kind::host, 0, {}, 2, 64});
   layout.groups.push_back(
-      {"full", 1, 0, {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
+      {"full",
+       1,
+       0,
+       {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
   return layout;
 }
 
@@ -40,6 +43,7 @@ struct two_ranks {
     std::shared_ptr<fake_plane> plane;
     rank_context_ptr context;
     transceiver_actor actor;
+    directory_actor listing;
     door_actor door;
   };
 
@@ -52,7 +56,15 @@ struct two_ranks {
     run(100ms);
   }
 
-  ~two_ranks() { scheduler.clock().cancel_all(); }
+  ~two_ranks() {
+    for (const auto* side : {&context, &generation}) {
+      caf::anon_send(side->actor, atom::stop_v);
+      caf::anon_send_exit(side->door, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(side->listing, caf::exit_reason::user_shutdown);
+    }
+    run(10ms);
+    scheduler.clock().cancel_all();
+  }
 
   rank start(instance_role role, const std::string& endpoint) {
     rank made;
@@ -67,7 +79,8 @@ struct two_ranks {
     };
     made.context = shared;
     made.actor = system.spawn(transceiver_shell, shared);
-    made.door = system.spawn(door, shared, made.actor, system.spawn(directory, shared->layout));
+    made.listing = system.spawn(directory, shared->layout);
+    made.door = system.spawn(door, shared, made.actor, made.listing);
     doors.emplace(endpoint, made.door);
     return made;
   }
@@ -83,7 +96,8 @@ struct two_ranks {
   }
 
   void offer(std::uint64_t id, std::uint32_t tokens, std::chrono::milliseconds timeout = 10s) {
-    send_slice slice{.request = request_id{id}, .tokens = {0, tokens}, .blocks = {table(0, tokens)}, .aux = {}};
+    send_slice slice{
+        .request = request_id{id}, .tokens = {0, tokens}, .blocks = {table(0, tokens)}, .aux = {}};
     slice.timeout = timeout;
     for (std::uint32_t block = 0; block < tokens; ++block)
       context.plane->write("full", block, id);
@@ -127,19 +141,19 @@ struct two_ranks {
   void require_empty() {
     for (const auto* side : {&context, &generation}) {
       const auto counts = ask<transceiver::statistics>(side->actor, atom::stats_v);
-      BOOST_TEST(counts.live_sends + counts.live_receives + counts.sessions + counts.early_requests +
-                     counts.leases_granted ==
+      BOOST_TEST(counts.live_sends + counts.live_receives + counts.sessions +
+                     counts.early_requests + counts.leases_granted ==
                  0u);
     }
   }
 
   fake_world world{42};
   fake_fabric fabric{world, {}, {}};
-  std::map<std::string, door_actor> doors;
   quiet_config config;
   caf::actor_system system{config};
   caf::scheduler::test_coordinator& scheduler =
       dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+  std::map<std::string, door_actor> doors; ///< gone before the system is, as all handles must be
   rank context;
   rank generation;
   caf::scoped_actor self{system, true};
@@ -247,10 +261,9 @@ BOOST_AUTO_TEST_CASE(a_garbled_introduction_is_refused) {
   auto knock = self->request(context.door, caf::infinite, atom::introduce_v, std::string{"garbage"},
                              caf::actor_cast<caf::strong_actor_ptr>(generation.door));
   run(10ms);
-  knock.receive([](const std::string&, const caf::strong_actor_ptr&) { BOOST_ERROR("let in"); },
-                [](caf::error& err) {
-                  BOOST_TEST((from_caf(err, "").code == errc::invalid_argument));
-                });
+  knock.receive(
+      [](const std::string&, const caf::strong_actor_ptr&) { BOOST_ERROR("let in"); },
+      [](caf::error& err) { BOOST_TEST((from_caf(err, "").code == errc::invalid_argument)); });
   offer(1, 4);
   auto answer = receive(1, 4);
   run(100ms);

@@ -84,9 +84,12 @@ expected<bool> peer_import::receive() {
   const auto bytes = recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (bytes < 0 && (errno == EAGAIN || errno == EINTR))
     return false;
-  if (bytes <= 0)
+  if (bytes < 0)
     return fail(errc::transport_failed, "the peer's export socket was closed");
+  // Also an empty packet may bring descriptors: they are ours now, and go at once.
   auto taken = take_descriptors(message);
+  if (bytes == 0)
+    return fail(errc::transport_failed, "the peer's export socket was closed");
   if (bytes != sizeof head || (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
       head.magic != export_packet::packet_magic || head.count == 0 || head.count != taken.size() ||
       head.first != descriptors_.size() || head.total != pools_.size() + 1 ||

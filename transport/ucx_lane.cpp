@@ -95,6 +95,8 @@ public:
     settle(last_words);
     peers_.close();
     settle(close_limit);
+    // What a dead or stopped peer still holds up is completed in here, while its owners are alive.
+    worker_.close();
   }
 
   [[nodiscard]] const std::string& address() const noexcept { return address_; }

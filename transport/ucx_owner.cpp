@@ -11,7 +11,6 @@ namespace {
 /// As for the reader's ring.
 constexpr std::size_t ring_parts = 2;
 /// How many pulls are looked at in one go for one that may send.
-constexpr std::size_t most_looks = 16;
 
 /// Pulls of one peer at once; more come from a peer that lost its way.
 constexpr std::size_t most_serves = 1u << 16;
@@ -67,6 +66,8 @@ void ucx_owner::begin(const lane_pull& call) {
     return peer->send(lane_message::end,
                       {name.first, name.second, static_cast<std::uint64_t>(begun.error().code)},
                       std::move(begun.error().text));
+  if (begun->chunks == 0)
+    return peer->send(lane_message::end, {name.first, name.second, 0});
   ++peer->serves;
   queue(name, serving_.emplace(name, std::move(*begun)).first->second);
 }
@@ -165,7 +166,7 @@ void ucx_owner::queue(const key& name, outgoing& serving) {
 
 bool ucx_owner::serve() {
   const auto cap = std::max<std::size_t>(ring_.size() / ring_parts, 1);
-  for (auto left = std::min(ready_.size(), most_looks); left > 0 && ring_.available() > 0; --left) {
+  for (auto left = ready_.size(); left > 0 && ring_.available() > 0; --left) {
     const auto name = ready_.front();
     ready_.pop_front();
     const auto found = serving_.find(name);

@@ -13,7 +13,6 @@ namespace {
 /// No peer may hold more than this part of a ring, so that one that hangs does not stop the others.
 constexpr std::size_t ring_parts = 2;
 /// How many pulls are looked at in one go for one that may have credits.
-constexpr std::size_t most_looks = 16;
 
 error read_error(std::uint64_t number, std::string_view text) {
   const bool known = number > 0 && number <= static_cast<std::uint64_t>(last_errc);
@@ -205,7 +204,7 @@ void ucx_reader::want_more(incoming& pull) {
 
 bool ucx_reader::feed() {
   bool any = false;
-  for (auto left = std::min(hungry_.size(), most_looks); left > 0; --left) {
+  for (auto left = hungry_.size(); left > 0; --left) {
     const auto number = hungry_.front();
     hungry_.pop_front();
     const auto found = pulls_.find(number);

@@ -58,7 +58,10 @@ public:
   /// Call before sleeping on the descriptor. Do not sleep if it returns false.
   [[nodiscard]] bool arm() noexcept;
   /// Returns whether anything happened.
-  bool progress() noexcept { return ucp_worker_progress(handle_.get()) != 0; }
+  bool progress() noexcept { return handle_.get() && ucp_worker_progress(handle_.get()) != 0; }
+
+  /// Destroys the worker now: completions that UCX still owes are called from within.
+  void close() noexcept { handle_ = {}; }
 
   /// Receives a rendezvous, from within the sink, into a buffer that stays valid until `done`.
   void receive(const ucx_message& message, std::byte* to, ucx_completion done) noexcept;

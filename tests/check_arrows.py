@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Checks that the folders only know whom they may: actors -> transport -> gpu -> messages; only actors/ knows CAF,
+only transport/ucx and its users in transport/ know UCX, and includes are root-relative."""
+import pathlib
+import re
+import sys
+
+ORDER = ["messages", "gpu", "transport", "actors"]
+PLAIN_ACTORS = {"options", "receive_protocol", "request", "request_checks", "router", "send_protocol", "session",
+                "supervisor", "tombstones"}
+root = pathlib.Path(sys.argv[1])
+problems = []
+for rank, folder in enumerate(ORDER):
+    for path in sorted((root / folder).rglob("*.[hc]pp")):
+        name = path.relative_to(root)
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found = re.match(r'\s*#\s*include\s*([<"])([^>"]+)', line)
+            if not found:
+                continue
+            quote, target = found.groups()
+            top = target.split("/")[0]
+            where = f"{name}:{number}: includes {target}"
+            if quote == '"' and top not in ORDER:
+                problems.append(f"{where}: not relative to the root")
+            if quote == '"' and top in ORDER and ORDER.index(top) > rank:
+                problems.append(f"{where}: against the arrow")
+            if top == "caf" and (folder != "actors" or path.stem in PLAIN_ACTORS):
+                problems.append(f"{where}: only the shells in actors/ know CAF")
+            if top in ("ucp", "ucs", "uct") and folder != "transport":
+                problems.append(f"{where}: only transport/ knows UCX")
+            if folder == "actors" and path.suffix == ".hpp" and target.endswith(".pb.h"):
+                problems.append(f"{where}: generated code in a public header")
+print("\n".join(problems) or "all includes follow the arrow")
+sys.exit(1 if problems else 0)
