@@ -16,7 +16,9 @@ if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   add_compile_options(-fpch-preprocess)
 endif()
 find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM)
+# Not under TSan: mold also links members of our archives that define what only a shared library needs (templates of
+# std::string), and with them UCX, which does not start there.
+if(MOLD_PROGRAM AND NOT BATON_SANITIZE MATCHES "thread")
   add_link_options(-fuse-ld=mold)
 endif()
 

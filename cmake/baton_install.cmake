@@ -1,12 +1,13 @@
 # Installs headers (the same tree, below include/baton), libraries and a CMake package.
 include(CMakePackageConfigHelpers)
 
-install(TARGETS baton baton_actors baton_sessions baton_transport baton_messages
+install(TARGETS baton baton_actors baton_sessions baton_transport baton_gpu baton_messages
         EXPORT batonTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES baton.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baton)
-foreach(folder messages transport actors)
-  install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baton FILES_MATCHING PATTERN "*.hpp")
+foreach(folder messages gpu transport actors)
+  install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/baton FILES_MATCHING PATTERN "*.hpp"
+          PATTERN "gpu/cuda" EXCLUDE)
 endforeach()
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/baton)

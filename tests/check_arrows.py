@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Checks that the folders only know whom they may: actors -> transport -> gpu -> messages; only actors/ knows CAF,
-only transport/ucx and its users in transport/ know UCX, and includes are root-relative."""
+only transport/ucx and its users in transport/ know UCX, only the sources of gpu/ know CUDA, and includes are root-relative."""
 import pathlib
 import re
 import sys
@@ -11,7 +11,8 @@ PLAIN_ACTORS = {"options", "receive_protocol", "request", "request_checks", "rou
 root = pathlib.Path(sys.argv[1])
 problems = []
 for rank, folder in enumerate(ORDER):
-    for path in sorted((root / folder).rglob("*.[hc]pp")):
+    sources = [path for path in (root / folder).rglob("*") if path.suffix in (".hpp", ".cpp", ".cu", ".cuh")]
+    for path in sorted(sources):
         name = path.relative_to(root)
         for number, line in enumerate(path.read_text().splitlines(), 1):
             found = re.match(r'\s*#\s*include\s*([<"])([^>"]+)', line)
@@ -28,6 +29,11 @@ for rank, folder in enumerate(ORDER):
                 problems.append(f"{where}: only the shells in actors/ know CAF")
             if top in ("ucp", "ucs", "uct") and folder != "transport":
                 problems.append(f"{where}: only transport/ knows UCX")
+            private = path.suffix != ".hpp" or path.parent.name == "cuda"
+            if target.startswith("cuda") and not (folder == "gpu" and private):
+                problems.append(f"{where}: only the sources of gpu/ know CUDA")
+            if target.startswith("gpu/cuda/") and not (folder == "gpu" and private):
+                problems.append(f"{where}: private to gpu/")
             if folder == "actors" and path.suffix == ".hpp" and target.endswith(".pb.h"):
                 problems.append(f"{where}: generated code in a public header")
 print("\n".join(problems) or "all includes follow the arrow")

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "gpu/cuda/copy_args.hpp"
+
+namespace baton {
+
+/// Threads of one block.
+inline constexpr std::uint32_t load_store_threads = 512;
+inline constexpr std::uint32_t bulk_threads = 128;
+
+/// Makes the kernels ready on the current device. `bulk`: also those for sm_90 and later.
+[[nodiscard]] cudaError_t prepare_copy_kernels(bool bulk) noexcept;
+
+/// Any alignment, any size.
+[[nodiscard]] cudaError_t launch_load_store(const copy_args& args, std::uint32_t blocks,
+                                            cudaStream_t stream) noexcept;
+
+/// Only for items that are multiples of 16 bytes at addresses that are, too.
+[[nodiscard]] cudaError_t launch_bulk(const copy_args& args, std::uint32_t blocks,
+                                      cudaStream_t stream) noexcept;
+
+} // namespace baton
