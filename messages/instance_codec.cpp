@@ -45,7 +45,7 @@ expected<> check_contact(const wire::RankInfo& in) {
 expected<rank_info> read_checked(const wire::RankInfo& in, std::size_t& work) {
   if (auto ok = check_contact(in); !ok)
     return fail(std::move(ok).error());
-  rank_info info{read(in.layout()), in.host(), static_cast<std::uint16_t>(in.port()),
+  rank_info info{baton::read(in.layout()), in.host(), static_cast<std::uint16_t>(in.port()),
                  in.manifest()};
   if (auto ok = validate(info.layout, work); !ok)
     return fail(errc::invalid_argument, "layout.{}", ok.error().text);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 #include "messages/error.hpp"
 #include "messages/layout.hpp"
@@ -27,6 +28,12 @@ inline constexpr std::size_t instance_work = 1u << 24;
 /// @param work  pieces that may be looked at; lowered by those that were.
 /// @returns `invalid_argument`; also when the layout is too intricate to be decided with `work`.
 [[nodiscard]] expected<> check_overlaps(const rank_layout& layout, std::size_t& work);
+
+/// An `invalid_argument`; the text starts with the field's name.
+template <class... Args>
+[[nodiscard]] auto refuse(fmt::format_string<Args...> format, Args&&... args) {
+  return fail(errc::invalid_argument, format, std::forward<Args>(args)...);
+}
 
 /// Refuses a name that is empty or too long; `field` is named in the text.
 [[nodiscard]] expected<> check_name(std::string_view field, std::string_view name);

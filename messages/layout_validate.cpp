@@ -11,11 +11,6 @@ namespace {
 
 using uint128 = unsigned __int128;
 
-template <class... Args>
-auto refuse(fmt::format_string<Args...> format, Args&&... args) {
-  return fail(errc::invalid_argument, format, std::forward<Args>(args)...);
-}
-
 template <class Enum>
 bool outside(Enum value, Enum first, Enum last) {
   return value < first || value > last;

@@ -1,5 +1,7 @@
 #include "messages/manifest.hpp"
 
+#include <cstring>
+
 #include "messages/codec.hpp"
 #include "messages/layout.hpp"
 #include "messages/manifest.pb.h"
@@ -7,6 +9,82 @@
 namespace baton {
 
 namespace {
+
+/// Whether fields that another kind of share uses are left alone.
+bool is_pure(const wire::PoolShare& in, share_kind kind) {
+  const bool placed = kind == share_kind::vmm || kind == share_kind::ipc;
+  return (kind == share_kind::none || in.reason().empty()) &&
+         (kind == share_kind::vmm || in.pieces().empty()) &&
+         (kind == share_kind::ipc || in.handle().empty()) &&
+         (placed || (in.offset() == 0 && in.bytes() == 0));
+}
+
+/// `[offset, offset + bytes)` lies within memory of so many bytes, and starts in its first piece.
+bool is_within(const wire::PoolShare& in, std::uint64_t first, std::uint64_t all) {
+  return in.bytes() > 0 && in.offset() < first && in.bytes() <= all - in.offset();
+}
+
+bool is_sound(const wire::PoolShare& in, share_kind kind) {
+  constexpr auto most = layout_limits::pool_bytes;
+  std::uint64_t all = 0;
+  switch (kind) {
+  case share_kind::none:
+    return in.reason().size() <= manifest_limits::reason_bytes;
+  case share_kind::memory_file:
+    return true;
+  case share_kind::vmm:
+    for (const auto piece : in.pieces()) {
+      if (piece == 0 || piece > most)
+        return false;
+      all += piece; // at most 4096 times 2^46
+    }
+    return !in.pieces().empty() && is_within(in, in.pieces(0), all);
+  case share_kind::ipc:
+    return in.handle().size() == sizeof(pool_share::handle) && is_within(in, most, 2 * most);
+  }
+  return false;
+}
+
+expected<> check_shares(const wire::Manifest& in) {
+  if (static_cast<std::size_t>(in.pools_size()) > layout_limits::pools)
+    return fail(errc::invalid_argument, "manifest.pools has {} pools", in.pools_size());
+  std::size_t pieces = 0;
+  for (int i = 0; i < in.pools_size(); ++i) {
+    const auto& pool = in.pools(i);
+    pieces += static_cast<std::size_t>(pool.pieces_size());
+    if (pieces > manifest_limits::pieces)
+      return fail(errc::invalid_argument, "manifest.pools has more than {} pieces",
+                  manifest_limits::pieces);
+    const auto kind = read_enum<share_kind>(static_cast<int>(std::min(pool.kind(), 255u)));
+    if (!is_pure(pool, kind) || !is_sound(pool, kind))
+      return fail(errc::invalid_argument, "manifest.pools[{}] of kind {} is not valid", i,
+                  pool.kind());
+  }
+  return {};
+}
+
+void write(const pool_share& share, wire::PoolShare& out) {
+  out.set_kind(static_cast<std::uint32_t>(share.kind));
+  out.set_reason(share.reason);
+  for (const auto piece : share.pieces)
+    out.add_pieces(piece);
+  if (share.kind == share_kind::ipc)
+    out.set_handle(share.handle.data(), share.handle.size());
+  out.set_offset(share.offset);
+  out.set_bytes(share.bytes);
+}
+
+pool_share read(const wire::PoolShare& in) {
+  pool_share out;
+  out.kind = static_cast<share_kind>(in.kind());
+  out.reason = in.reason();
+  out.pieces.assign(in.pieces().begin(), in.pieces().end());
+  if (out.kind == share_kind::ipc)
+    std::memcpy(out.handle.data(), in.handle().data(), out.handle.size());
+  out.offset = in.offset();
+  out.bytes = in.bytes();
+  return out;
+}
 
 expected<> check(const wire::Manifest& in) {
   using namespace manifest_limits;
@@ -29,9 +107,7 @@ expected<> check(const wire::Manifest& in) {
   if (in.chunk_bytes() < least_chunk || in.chunk_bytes() > most_chunk)
     return fail(errc::invalid_argument, "manifest.chunk_bytes {} is not within {} and {}",
                 in.chunk_bytes(), least_chunk, most_chunk);
-  if (static_cast<std::size_t>(in.shareable_size()) > layout_limits::pools)
-    return fail(errc::invalid_argument, "manifest.shareable names {} pools", in.shareable_size());
-  return {};
+  return check_shares(in);
 }
 
 expected<> check(const wire::LanePull& in) {
@@ -61,8 +137,8 @@ std::string encode(const plane_manifest& manifest) {
   out.set_ucx_version(manifest.ucx_version);
   out.set_ucx_address(manifest.ucx_address);
   out.set_chunk_bytes(manifest.chunk_bytes);
-  for (const bool shareable : manifest.shareable)
-    out.add_shareable(shareable);
+  for (const auto& share : manifest.pools)
+    write(share, *out.add_pools());
   return out.SerializeAsString();
 }
 
@@ -82,8 +158,28 @@ expected<plane_manifest> decode_manifest(std::string_view bytes) {
   out.ucx_version = in.ucx_version();
   out.ucx_address = in.ucx_address();
   out.chunk_bytes = in.chunk_bytes();
-  out.shareable.assign(in.shareable().begin(), in.shareable().end());
+  for (const auto& share : in.pools())
+    out.pools.push_back(read(share));
   return out;
+}
+
+expected<> fits(std::span<const pool_share> shares, std::span<const pool_layout> pools) {
+  if (shares.size() != pools.size())
+    return fail(errc::invalid_argument, "the manifest has {} pools, the layout {}", shares.size(),
+                pools.size());
+  for (std::size_t i = 0; i < pools.size(); ++i) {
+    const auto& share = shares[i];
+    if (share.kind == share_kind::none)
+      continue;
+    const bool host = share.kind == share_kind::memory_file;
+    if (host != (pools[i].kind == memory_kind::host))
+      return fail(errc::invalid_argument, "pools[{}] is {} memory, and its manifest offers {}", i,
+                  to_string(pools[i].kind), host ? "a memory file" : "GPU memory");
+    if (!host && share.bytes < pools[i].bytes())
+      return fail(errc::invalid_argument, "pools[{}] has {} bytes, its manifest {}", i,
+                  pools[i].bytes(), share.bytes);
+  }
+  return {};
 }
 
 std::string encode(const lane_pull& call) {

@@ -8,11 +8,6 @@
 namespace baton {
 namespace {
 
-template <class... Args>
-auto refuse(fmt::format_string<Args...> format, Args&&... args) {
-  return fail(errc::invalid_argument, format, std::forward<Args>(args)...);
-}
-
 template <class Value, class Limit>
 expected<> at_most(std::string_view field, Value value, Limit limit) {
   if (value > limit)

@@ -42,6 +42,28 @@ private:
   unique_fd event_{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
 };
 
+/// A source that nothing can wake, and that has something to do after a while.
+class silent_source final : public progress_source {
+public:
+  bool progress() noexcept override {
+    ++looks;
+    return false;
+  }
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+  [[nodiscard]] bool arm() noexcept override { return true; }
+  [[nodiscard]] std::optional<std::chrono::microseconds>
+  nap(std::chrono::microseconds idle) const noexcept override {
+    idle_enough = idle_enough && idle >= data_thread::alert;
+    if (!open)
+      return std::nullopt;
+    return std::chrono::microseconds{1500};
+  }
+
+  std::atomic<std::uint64_t> looks{0};
+  std::atomic<bool> open{false};
+  mutable std::atomic<bool> idle_enough{true};
+};
+
 /// Waits until the thread has run everything posted before.
 bool caught_up(data_thread& thread) {
   eventually<bool> ran;
@@ -74,6 +96,20 @@ struct counted_job final : copy_job {
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(data_threads)
+
+BOOST_AUTO_TEST_CASE(a_source_that_nothing_wakes_is_looked_at_now_and_then) {
+  silent_source source;
+  const auto thread = data_thread::start(source).value();
+  BOOST_REQUIRE(caught_up(*thread));
+  source.open = true;
+  BOOST_REQUIRE(caught_up(*thread));
+  const auto before = source.looks.load();
+  const auto end = std::chrono::steady_clock::now() + test::patience;
+  while (source.looks < before + 20 && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
+  BOOST_TEST(source.looks >= before + 20);
+  BOOST_TEST(source.idle_enough);
+}
 
 BOOST_AUTO_TEST_CASE(tasks_run_in_order_whoever_posts_them) {
   counting_source source;

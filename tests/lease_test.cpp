@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -32,6 +33,23 @@ BOOST_AUTO_TEST_CASE(a_lease_is_granted_until_it_is_revoked) {
   BOOST_TEST(!view.granted(right));
   BOOST_TEST(!table.granted(right));
   BOOST_TEST(table.granted() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_table_that_is_gone_grants_nothing_and_its_owner_counts_as_dead) {
+  auto table = std::make_unique<lease_table>(lease_table::create(life, 4).value());
+  const auto view = lease_view::map(table->descriptor(), life).value();
+  const auto right = table->grant().value();
+  const auto revoked = table->grant().value();
+  table->revoke(revoked);
+  BOOST_TEST(view.owner_alive());
+  auto moved = std::make_unique<lease_table>(std::move(*table));
+  table.reset();
+  BOOST_TEST(view.owner_alive());
+  BOOST_TEST(view.granted(right));
+  moved.reset();
+  BOOST_TEST(!view.owner_alive());
+  BOOST_TEST(!view.granted(right));
+  BOOST_TEST(!view.granted(revoked));
 }
 
 BOOST_AUTO_TEST_CASE(a_second_revocation_touches_nobody_elses_lease) {

@@ -19,8 +19,26 @@ plane_manifest sample_manifest() {
   out.ucx_version = "1.22.0";
   out.ucx_address = std::string(100, '\0');
   out.chunk_bytes = 256 * 1024;
-  out.shareable = {true, false, true};
+  out.pools.resize(4);
+  out.pools[0].kind = share_kind::memory_file;
+  out.pools[1].kind = share_kind::none;
+  out.pools[1].reason = "made of something else";
+  out.pools[2].kind = share_kind::vmm;
+  out.pools[2].pieces = {2u << 20, 20u << 20};
+  out.pools[2].offset = 4096;
+  out.pools[2].bytes = (22u << 20) - 4096;
+  out.pools[3].kind = share_kind::ipc;
+  out.pools[3].handle.fill(std::byte{0xa5});
+  out.pools[3].offset = 512;
+  out.pools[3].bytes = 1'000'000;
   return out;
+}
+
+/// The layout that goes with it.
+std::vector<pool_layout> sample_pools() {
+  const pool_layout host{memory_kind::host, 0, "", 1000, 1000};
+  const pool_layout gpu{memory_kind::cuda, 0, "GPU-0", 1000, 1000};
+  return {host, gpu, gpu, gpu};
 }
 
 lane_pull sample_call() {
@@ -63,8 +81,71 @@ BOOST_AUTO_TEST_CASE(a_manifest_out_of_bounds_is_refused_by_name) {
                      [](manifest& m) { m.chunk_bytes = manifest_limits::least_chunk - 1; }));
   BOOST_TEST(
       refused("chunk_bytes", [](manifest& m) { m.chunk_bytes = manifest_limits::most_chunk + 1; }));
-  BOOST_TEST(refused("shareable",
-                     [](manifest& m) { m.shareable.assign(layout_limits::pools + 1, true); }));
+  BOOST_TEST(refused("pools", [](manifest& m) { m.pools.resize(layout_limits::pools + 1); }));
+  BOOST_TEST(!refused("pools", [](manifest& m) { m.pools.resize(layout_limits::pools); }));
+}
+
+BOOST_AUTO_TEST_CASE(a_share_that_is_not_sound_is_refused) {
+  using manifest = plane_manifest;
+  const auto no = [](auto change) { return refused("pools", change); };
+  BOOST_TEST(no([](manifest& m) { m.pools[0].kind = share_kind{0}; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[0].kind = share_kind{5}; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[0].pieces = {4096}; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[0].bytes = 1; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[0].reason = "why"; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[1].offset = 1; }));
+  BOOST_TEST(
+      no([](manifest& m) { m.pools[1].reason.assign(manifest_limits::reason_bytes + 1, 'r'); }));
+  BOOST_TEST(
+      !no([](manifest& m) { m.pools[1].reason.assign(manifest_limits::reason_bytes, 'r'); }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].pieces.clear(); }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].pieces[1] = 0; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].pieces[1] = layout_limits::pool_bytes + 1; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].bytes = 0; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].bytes += 1; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].offset = 2u << 20; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[2].offset = UINT64_MAX; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[3].bytes = UINT64_MAX; }));
+  BOOST_TEST(no([](manifest& m) { m.pools[3].offset = layout_limits::pool_bytes; }));
+}
+
+BOOST_AUTO_TEST_CASE(the_pieces_of_all_pools_are_counted_together) {
+  const auto pieces = [](std::size_t more) {
+    return refused("pieces", [&](plane_manifest& m) {
+      m.pools[2].pieces.resize(manifest_limits::pieces / 2, 2u << 20);
+      m.pools.push_back(m.pools[2]);
+      m.pools.back().pieces.resize(manifest_limits::pieces / 2 + more, 2u << 20);
+    });
+  };
+  BOOST_TEST(!pieces(0));
+  BOOST_TEST(pieces(1));
+}
+
+BOOST_AUTO_TEST_CASE(shares_must_fit_the_pools_of_the_layout) {
+  const auto shares = sample_manifest().pools;
+  BOOST_TEST(fits(shares, sample_pools()).has_value());
+  auto pools = sample_pools();
+  pools[0].kind = memory_kind::cuda;
+  BOOST_TEST(!fits(shares, pools));
+  pools = sample_pools();
+  pools[2].kind = memory_kind::host;
+  BOOST_TEST(!fits(shares, pools));
+  pools = sample_pools();
+  pools[3].slots = 1001;
+  const auto small = fits(shares, pools);
+  BOOST_REQUIRE(!small);
+  BOOST_TEST(small.error().text == "pools[3] has 1001000 bytes, its manifest 1000000");
+  pools = sample_pools();
+  pools.pop_back();
+  BOOST_TEST(!fits(shares, pools));
+}
+
+BOOST_AUTO_TEST_CASE(a_share_says_how_many_descriptors_come_with_it) {
+  const auto shares = sample_manifest().pools;
+  BOOST_TEST(shares[0].descriptors() == 1u);
+  BOOST_TEST(shares[1].descriptors() == 0u);
+  BOOST_TEST(shares[2].descriptors() == 2u);
+  BOOST_TEST(shares[3].descriptors() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_lane_pull_out_of_bounds_is_refused) {

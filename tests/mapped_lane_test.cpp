@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "gpu/device.hpp"
 #include "messages/manifest.hpp"
 #include "tests/support/planes.hpp"
 
@@ -132,6 +133,8 @@ BOOST_AUTO_TEST_CASE(retiring_the_receiver_ends_its_jobs_before_it_is_confirmed)
   ranks.generation.plane->retire(receiver,
                                  [&, done = confirmed.callback()] { done(ended.load()); });
   BOOST_TEST(confirmed.get().value_or(-1) == 6);
+  const auto late = ranks.pull(ranks.offer(1, 1));
+  BOOST_TEST((!late && late.error().code == errc::cancelled));
 }
 
 BOOST_AUTO_TEST_CASE(a_session_without_anything_retires_within_the_call) {
@@ -149,6 +152,9 @@ BOOST_AUTO_TEST_CASE(retiring_the_sender_revokes_its_leases) {
   BOOST_TEST(ranks.context.plane->granted() == 0u);
   const auto stats = ranks.pull(job);
   BOOST_TEST((!stats && stats.error().code == errc::lease_revoked));
+  const auto late = ranks.context.plane->grant(sender, job.granted);
+  BOOST_TEST((!late && late.error().code == errc::cancelled));
+  BOOST_TEST(ranks.context.plane->granted() == 0u);
 }
 
 BOOST_AUTO_TEST_CASE(many_jobs_take_turns_and_all_end_well) {
@@ -232,7 +238,8 @@ BOOST_AUTO_TEST_CASE(the_policy_mapped_refuses_what_it_cannot_map) {
   const auto adopted = introduce(*generation.plane, card);
   BOOST_REQUIRE(!adopted);
   BOOST_TEST(adopted.error().text ==
-             "the mapped lane is demanded, but pool 0 of the peer is not shareable memory");
+             "the mapped lane is demanded, but pool 0 of the peer cannot be mapped: host memory of "
+             "the engine; let baton allocate it");
 
   auto manifest = decode_manifest(card.manifest).value();
   manifest.boot_id = "another";
@@ -240,6 +247,52 @@ BOOST_AUTO_TEST_CASE(the_policy_mapped_refuses_what_it_cannot_map) {
   const auto elsewhere = introduce(*generation.plane, card);
   BOOST_REQUIRE(!elsewhere);
   BOOST_TEST(elsewhere.error().text == "the mapped lane is demanded, but peer is on another host");
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_without_a_gpu_says_so_when_its_peer_has_gpu_pools) {
+  if (gpu_count() > 0)
+    return;
+  plane_rank context{{}, instance_role::context, mapped_only()};
+  plane_rank generation{{}, instance_role::generation, mapped_only()};
+  auto layout = context.layout;
+  layout.pools[0].kind = memory_kind::cuda;
+  layout.pools[0].device_uuid = "GPU-1";
+  auto manifest = decode_manifest(context.plane->manifest()).value();
+  const auto wrong =
+      introduce(*generation.plane, card_of(generation.layout, layout, context.plane->manifest()));
+  BOOST_REQUIRE(!wrong);
+  BOOST_TEST(wrong.error().text ==
+             "pools[0] is cuda memory, and its manifest offers a memory file");
+  manifest.pools[0] = {.kind = share_kind::vmm,
+                       .pieces = {layout.pools[0].bytes()},
+                       .bytes = layout.pools[0].bytes()};
+  const auto choice =
+      introduce(*generation.plane, card_of(generation.layout, layout, encode(manifest)));
+  BOOST_REQUIRE(!choice);
+  BOOST_TEST(choice.error().text.find("the peer has GPU pools, and ") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_written_after_an_event_that_failed) {
+  if (gpu_count() > 0)
+    return;
+  introduced_ranks ranks{{}, mapped_only()};
+  int handle = 0; // of an event that nobody here can ask for
+  const auto offered = ranks.offer(4, 12);
+  auto job = job_for(offered.right, offered.granted, offered.destination);
+  job.after = {&handle};
+  eventually<expected<pull_stats>> ended;
+  ranks.generation.plane->pull(receiver, job, ended.callback());
+  const auto result = ended.get();
+  BOOST_REQUIRE((result && !*result));
+  BOOST_TEST(to_string(result->error().code) == "gpu_failed");
+  for (const auto slot : offered.destination)
+    BOOST_TEST(ranks.generation.holds(slot, slot, 2));
+  BOOST_TEST(retired(*ranks.generation.plane, receiver));
+
+  eventually<expected<>> waited;
+  ranks.context.plane->when(sender, {}, waited.callback());
+  BOOST_REQUIRE(waited.ready());
+  BOOST_TEST(waited.get()->has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_that_does_not_know_the_token_is_refused) {

@@ -62,9 +62,9 @@ struct couple {
   }
 
   /// Lets the other process pull all our blocks, over and over.
-  static void let_pull(const plane_rank& owner, plane_process& reader) {
+  static void let_pull(const plane_rank& owner, session_key session, plane_process& reader) {
     const auto all = shuffled(slots, slots, 1);
-    const auto right = owner.plane->grant(sender, whole_blocks(owner.shape, reader.life(), all));
+    const auto right = owner.plane->grant(session, whole_blocks(owner.shape, reader.life(), all));
     BOOST_REQUIRE(right);
     BOOST_REQUIRE(reader.ask(sentence(fmt::format("pull {} {}", right->slot, right->epoch), all)) ==
                   "ok");
@@ -131,15 +131,15 @@ BOOST_DATA_TEST_CASE(a_stopped_owner_holds_up_neither_retirement_nor_others, dat
 BOOST_DATA_TEST_CASE(a_stopped_or_killed_reader_does_not_hold_up_the_owner,
                      data::make(lanes) * data::make({SIGSTOP, SIGKILL}), lane, signal) {
   couple ranks{lane, instance_role::context};
-  couple::let_pull(ranks.here, ranks.there);
+  couple::let_pull(ranks.here, sender, ranks.there);
   ranks.there.signal(signal);
   BOOST_TEST(retired(*ranks.here.plane, sender, std::chrono::seconds{1}));
   BOOST_TEST(ranks.here.plane->granted() == 0u);
 
   plane_process healthy{PLANE_PEER, options_for(lane, instance_role::generation)};
   ranks.meet(healthy);
-  couple::let_pull(ranks.here, healthy);
-  BOOST_TEST(retired(*ranks.here.plane, sender, std::chrono::seconds{1}));
+  couple::let_pull(ranks.here, session_key{3}, healthy);
+  BOOST_TEST(retired(*ranks.here.plane, session_key{3}, std::chrono::seconds{1}));
 }
 
 BOOST_DATA_TEST_CASE(a_rank_is_destroyed_in_bounded_time_while_its_peer_is_stopped,

@@ -105,12 +105,13 @@ BOOST_DATA_TEST_CASE(no_pull_validates_while_the_owner_rewrites, data::make(tran
   introduced_ranks ranks{{.layers = 2, .slots = 32}, ucx_only(sample)};
   std::uint32_t good = 0;
   for (std::uint32_t round = 0; round < 30; ++round) {
-    const auto job = ranks.offer(24, round);
+    const session_key owner{100 + round};
+    const auto job = ranks.offer(24, round, owner);
     eventually<expected<pull_stats>> ended;
     ranks.begin(job, receiver, ended.callback());
     for (std::uint32_t spin = 0; spin < round * 3000 && !ended.ready(); ++spin)
       std::atomic_signal_fence(std::memory_order_seq_cst);
-    BOOST_REQUIRE(retired(*ranks.context.plane, sender));
+    BOOST_REQUIRE(retired(*ranks.context.plane, owner));
     ranks.context.fill(9);
     const auto result = ended.get();
     BOOST_REQUIRE(result);
@@ -157,7 +158,9 @@ BOOST_DATA_TEST_CASE(retiring_the_receiver_ends_its_jobs_before_it_is_confirmed,
   BOOST_TEST(confirmed.get().value_or(-1) == 6);
   ranks.generation.fill(3);
   const auto later = ranks.offer(2, 1);
-  BOOST_TEST(ranks.pull(later).has_value());
+  const auto dead = ranks.pull(later);
+  BOOST_TEST((!dead && dead.error().code == errc::cancelled));
+  BOOST_TEST(ranks.pull(later, session_key{3}).has_value());
   for (std::uint32_t slot = 0; slot < 64; ++slot)
     if (std::ranges::find(later.destination, slot) == later.destination.end())
       BOOST_TEST(ranks.generation.holds(slot, slot, 3));
@@ -215,7 +218,9 @@ BOOST_AUTO_TEST_CASE(engine_memory_gets_the_ucx_lane_with_that_reason) {
       *generation.plane, card_of(generation.layout, context.layout, context.plane->manifest()));
   BOOST_REQUIRE(choice);
   BOOST_TEST(to_string(choice->lane) == "ucx");
-  BOOST_TEST(choice->reason == "pool 0 of the peer is not shareable memory");
+  BOOST_TEST(
+      choice->reason ==
+      "pool 0 of the peer cannot be mapped: host memory of the engine; let baton allocate it");
 }
 
 BOOST_AUTO_TEST_CASE(another_ucx_version_is_refused_if_the_lane_is_needed) {

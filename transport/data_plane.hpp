@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gpu/event.hpp"
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/layout.hpp"
@@ -56,6 +57,9 @@ struct pull_job {
   std::vector<group_blocks> source_blocks{}; ///< same groups, same order
   std::vector<group_blocks>
       destination_blocks; ///< whole tables of the request; groups in any order
+  /// Nothing is written before it is complete; may be empty. It must neither be destroyed nor be
+  /// recorded anew before the pull has ended.
+  gpu_event_ref after{};
 };
 
 /// What a finished pull moved, and how.
@@ -70,7 +74,9 @@ struct pull_stats {
 /// The seam between sessions and the machinery that moves bytes. Behind it stand the real one
 /// (`rank_plane`) and a fake for tests (`fake_plane`).
 ///
-/// Every job and every lease belongs to the session that made it, named by its `session_key`. All
+/// Every job and every lease belongs to the session that made it, named by its `session_key`. A key
+/// dies when it retires: whatever comes for it later is refused. So sessions number their keys
+/// upwards and use none twice, and the plane can remember all dead ones in little memory. All
 /// calls return at once and may be made from any thread; callbacks come from a thread of the data
 /// plane (or, for jobs so small that a hand-over would cost more than the copy, from within the
 /// call), must not block or throw, and are called exactly once.
@@ -95,7 +101,7 @@ public:
   /// Grants `spec.reader` the right to read; ends with `revoke` or `retire`.
   ///
   /// @returns `out_of_resources` when all leases are in use, `invalid_argument` for blocks outside
-  /// of the pools.
+  /// of the pools, `cancelled` if the session has retired.
   [[nodiscard]] virtual expected<lease> grant(session_key owner, grant_spec spec) = 0;
 
   /// Takes a lease back: no read that ends after this call validates. A lease revoked before, or
@@ -103,16 +109,27 @@ public:
   /// for a moment; `retire` waits for them.
   virtual void revoke(const lease& right) = 0;
 
+  /// Tells when a GPU event is complete, e.g. that of the kernels which fill the blocks of a slice,
+  /// so that these can be granted. An empty event is complete at once. A wait ends at the latest
+  /// with its session.
+  ///
+  /// @param event must neither be destroyed nor be recorded anew before the callback. Whoever has a
+  ///        stream instead makes one with `record_event`.
+  /// @param done gets `cancelled` (by `retire`, or at the end of the plane), or `gpu_failed` if the
+  ///        work before the event failed or this library was built without CUDA.
+  virtual void when(session_key owner, gpu_event_ref event,
+                    std::function<void(expected<>)> done) = 0;
+
   /// Brings one slice in. `done` is called when no byte of it will be written any more, with
   /// the stats if every byte was read while granted, else with the error:
-  /// `lease_revoked`, `cancelled` (by `retire`), `peer_lost`, `transport_failed`,
+  /// `lease_revoked`, `cancelled` (by `retire`), `peer_lost`, `transport_failed`, `gpu_failed`,
   /// `invalid_argument`.
   virtual void pull(session_key owner, pull_job job,
                     std::function<void(expected<pull_stats>)> done) = 0;
 
-  /// Ends all that belongs to a session: cancels its jobs, revokes its leases. `done` is called
-  /// when none of its blocks is read or written by this process any more. Bounded in time, whatever
-  /// peers do.
+  /// Ends all that belongs to a session, for good: cancels its jobs, revokes its leases, and
+  /// refuses later ones as `cancelled`. `done` is called when none of its blocks is read or written
+  /// by this process any more. Bounded in time, whatever peers do.
   virtual void retire(session_key owner, std::function<void()> done) = 0;
 
   /// How many leases are granted now.

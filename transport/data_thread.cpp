@@ -43,17 +43,21 @@ void data_thread::run(const std::stop_token& stop) {
       last = clock::now();
       continue;
     }
-    if (clock::now() - last >= alert)
-      sleep();
+    if (const auto idle = clock::now() - last; idle >= alert)
+      sleep(std::chrono::duration_cast<std::chrono::microseconds>(idle));
   }
 }
 
-void data_thread::sleep() {
+void data_thread::sleep(std::chrono::microseconds idle) {
   if (!source_.arm() || !tasks_->before_sleep())
     return;
   std::array<pollfd, 2> watched{
       {{source_.descriptor(), POLLIN, 0}, {tasks_->descriptor(), POLLIN, 0}}};
-  poll(watched.data(), watched.size(), -1);
+  timespec limit{};
+  const auto nap = source_.nap(idle);
+  if (nap)
+    limit = {nap->count() / 1'000'000, nap->count() % 1'000'000 * 1'000};
+  ppoll(watched.data(), watched.size(), nap ? &limit : nullptr, nullptr);
   tasks_->after_sleep();
 }
 

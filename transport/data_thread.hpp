@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -19,9 +20,18 @@ public:
   ///
   /// @returns whether that was anything.
   virtual bool progress() noexcept = 0;
-  /// Readable when there is something to do, after `arm` returned true.
+  /// Readable when there is something to do, after `arm` returned true; -1 for none.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
   [[nodiscard]] virtual bool arm() noexcept = 0;
+  /// How long the thread may sleep before it looks again although nothing woke it, for what cannot
+  /// make a descriptor readable; nothing if it need not.
+  ///
+  /// @param idle for how long nothing has happened.
+  [[nodiscard]] virtual std::optional<std::chrono::microseconds>
+  nap(std::chrono::microseconds idle) const noexcept {
+    static_cast<void>(idle);
+    return std::nullopt;
+  }
 };
 
 /// A thread that drives one source and runs the tasks that others post. It stays awake for a moment
@@ -47,7 +57,7 @@ public:
 private:
   data_thread(progress_source& source, std::unique_ptr<task_queue> tasks);
   void run(const std::stop_token& stop);
-  void sleep();
+  void sleep(std::chrono::microseconds idle);
 
   progress_source& source_;
   std::unique_ptr<task_queue> tasks_;

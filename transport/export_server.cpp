@@ -50,14 +50,14 @@ expected<export_server> export_server::open(incarnation life, std::vector<int> d
   return server;
 }
 
-void export_server::serve() noexcept {
+bool export_server::serve() noexcept {
   for (;;) {
     const unique_fd client{
         accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
-    if (!client)
-      return;
-    if (peer_user(client.get()) == geteuid())
+    if (client && peer_user(client.get()) == geteuid())
       answer(client);
+    if (!client && errno != EINTR && errno != ECONNABORTED)
+      return errno == EAGAIN;
   }
 }
 

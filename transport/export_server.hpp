@@ -40,7 +40,10 @@ public:
   [[nodiscard]] int descriptor() const noexcept { return listener_.get(); }
 
   /// Answers all who ask now. Never waits: an answer fits the socket's buffer or is dropped.
-  void serve() noexcept;
+  ///
+  /// @returns false if some could not be let in, mostly because the process has no descriptor left.
+  /// They stay in line and keep `descriptor` readable, so leave that alone for a while.
+  [[nodiscard]] bool serve() noexcept;
 
 private:
   export_server() = default;

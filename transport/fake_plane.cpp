@@ -4,6 +4,13 @@
 
 namespace baton {
 
+namespace {
+
+/// How often an event that is not complete is looked at.
+constexpr std::chrono::microseconds look_again{100};
+
+} // namespace
+
 void fake_world::after(clock::duration delay, std::function<void()> action) {
   events_.push({now_ + delay, order_++, std::move(action)});
 }
@@ -54,6 +61,7 @@ void fake_plane::write(const std::string& group, std::uint32_t id, std::uint64_t
 void fake_plane::die() {
   dead_ = true;
   jobs_.clear();
+  waits_.clear();
   retiring_.clear();
 }
 
@@ -67,6 +75,8 @@ void fake_plane::forget(incarnation) {
 }
 
 expected<lease> fake_plane::grant(session_key owner, grant_spec) {
+  if (retired_.contains(owner))
+    return fail(errc::cancelled, "the session has retired");
   if (fabric_.world.chance(fabric_.faults.grant_failure))
     return fail(errc::out_of_resources, "all simulated leases are in use");
   std::uint32_t slot = 0;
@@ -91,6 +101,9 @@ bool fake_plane::valid(const lease& right) const {
 
 void fake_plane::pull(session_key owner, pull_job work,
                       std::function<void(expected<pull_stats>)> done) {
+  if (retired_.contains(owner))
+    return fabric_.world.after(
+        {}, [done = std::move(done)] { done(fail(errc::cancelled, "the session has retired")); });
   job entry{owner, std::move(work), {}, 0, std::move(done), false};
   for (std::size_t i = 0; i < entry.what.ranges.size(); ++i) {
     // One block a token: what the sessions' tests use.
@@ -109,14 +122,42 @@ void fake_plane::pull(session_key owner, pull_job work,
   fabric_.world.after(fabric_.world.delay(fabric_.faults.longest_step), [this, id] { step(id); });
 }
 
+void fake_plane::when(session_key owner, gpu_event_ref event,
+                      std::function<void(expected<>)> done) {
+  if (retired_.contains(owner))
+    return fabric_.world.after(
+        {}, [done = std::move(done)] { done(fail(errc::cancelled, "the session has retired")); });
+  const auto id = ++last_job_;
+  waits_.emplace(id, wait{owner, static_cast<const fake_event*>(event.handle), std::move(done)});
+  look(id);
+}
+
+void fake_plane::look(std::uint64_t id) {
+  const auto found = waits_.find(id);
+  if (found == waits_.end())
+    return;
+  const auto* event = found->second.event;
+  if (event != nullptr && !event->complete && !event->failed)
+    return fabric_.world.after(look_again, [this, id] { look(id); });
+  const auto done = std::move(waits_.extract(id).mapped().done);
+  if (event != nullptr && event->failed)
+    return done(fail(errc::gpu_failed, "simulated"));
+  done({});
+}
+
 void fake_plane::step(std::uint64_t id) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end())
     return;
   auto& entry = found->second;
+  const auto* after = static_cast<const fake_event*>(entry.what.after.handle);
   const auto source = fabric_.planes.find(entry.what.source);
   if (entry.cancelled)
     return finish(id, fail(errc::cancelled, "the session was retired"));
+  if (after != nullptr && after->failed)
+    return finish(id, fail(errc::gpu_failed, "simulated"));
+  if (after != nullptr && !after->complete)
+    return fabric_.world.after(look_again, [this, id] { step(id); });
   if (source == fabric_.planes.end())
     return finish(id, fail(errc::peer_lost, "the source is not in the simulation"));
   if (fabric_.world.chance(fabric_.faults.pull_failure))
@@ -150,9 +191,17 @@ void fake_plane::finish(std::uint64_t id, expected<pull_stats> result) {
 }
 
 void fake_plane::retire(session_key owner, std::function<void()> done) {
+  retired_.insert(owner);
   for (std::size_t slot = 0; slot < words_.size(); ++slot)
     if (words_[slot] % 2 == 1 && holders_[slot] == owner)
       ++words_[slot];
+  std::vector<wait> cancelled;
+  for (auto& [id, entry] : waits_)
+    if (entry.owner == owner)
+      cancelled.push_back(std::move(entry));
+  std::erase_if(waits_, [](const auto& item) { return !item.second.done; });
+  for (auto& entry : cancelled)
+    entry.done(fail(errc::cancelled, "the session was retired"));
   bool running = false;
   for (auto& [id, entry] : jobs_)
     if (entry.owner == owner)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "transport/data_plane.hpp"
+#include "transport/retired_keys.hpp"
 
 namespace baton {
 
@@ -62,6 +63,12 @@ struct fake_faults {
 
 class fake_plane;
 
+/// A GPU event of a simulation. `gpu_event_ref{&event}` refers to it.
+struct fake_event {
+  bool complete = false;
+  bool failed = false;
+};
+
 /// The memory and lanes of all ranks of a simulation.
 struct fake_fabric {
   fake_world& world;
@@ -87,6 +94,8 @@ public:
   void die();
 
   [[nodiscard]] std::size_t jobs() const noexcept { return jobs_.size(); }
+  /// How many wait for events by `when`.
+  [[nodiscard]] std::size_t waits() const noexcept { return waits_.size(); }
 
   [[nodiscard]] const std::string& manifest() const noexcept override { return manifest_; }
   [[nodiscard]] std::string version() const override { return "fake"; }
@@ -94,6 +103,7 @@ public:
   void forget(incarnation peer) override;
   [[nodiscard]] expected<lease> grant(session_key owner, grant_spec spec) override;
   void revoke(const lease& right) override;
+  void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) override;
   void pull(session_key owner, pull_job job,
             std::function<void(expected<pull_stats>)> done) override;
   void retire(session_key owner, std::function<void()> done) override;
@@ -109,6 +119,13 @@ private:
     bool cancelled = false;
   };
 
+  struct wait {
+    session_key owner;
+    const fake_event* event = nullptr;
+    std::function<void(expected<>)> done;
+  };
+
+  void look(std::uint64_t id);
   void step(std::uint64_t id);
   void finish(std::uint64_t id, expected<pull_stats> result);
   [[nodiscard]] bool valid(const lease& right) const;
@@ -121,8 +138,10 @@ private:
   std::vector<session_key> holders_; ///< by lease slot
   std::map<std::pair<std::string, std::uint32_t>, std::uint64_t> blocks_;
   std::map<std::uint64_t, job> jobs_;
-  std::uint64_t last_job_ = 0;
+  std::map<std::uint64_t, wait> waits_;
+  std::uint64_t last_job_ = 0; ///< also counts the waits
   std::unordered_map<session_key, std::vector<std::function<void()>>> retiring_;
+  retired_keys retired_;
 };
 
 } // namespace baton

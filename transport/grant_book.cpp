@@ -36,6 +36,8 @@ expected<lease> grant_book::grant(session_key session, grant_spec spec) {
   if (auto valid = check(spec); !valid)
     return fail(std::move(valid.error()));
   const std::lock_guard lock{mutex_};
+  if (retired_.contains(session))
+    return fail(errc::cancelled, "grant: session {} has retired", session);
   const auto right = table_.grant();
   if (!right)
     return right;
@@ -65,9 +67,10 @@ std::shared_ptr<const grant_record> grant_book::revoke(const lease& right) {
   return revoked;
 }
 
-std::vector<std::shared_ptr<const grant_record>> grant_book::revoke_all(session_key session) {
+std::vector<std::shared_ptr<const grant_record>> grant_book::retire(session_key session) {
   std::vector<record> revoked;
   const std::lock_guard lock{mutex_};
+  retired_.insert(session);
   const auto found = sessions_.find(session);
   if (found == sessions_.end())
     return revoked;

@@ -11,6 +11,7 @@
 #include "messages/layout.hpp"
 #include "transport/data_plane.hpp"
 #include "transport/lease_table.hpp"
+#include "transport/retired_keys.hpp"
 
 namespace baton {
 
@@ -33,8 +34,8 @@ public:
   /// @param layout of this rank.
   grant_book(lease_table table, const rank_layout& layout);
 
-  /// @returns `out_of_resources`, or `invalid_argument` for a group or a block that this rank does
-  /// not have.
+  /// @returns `out_of_resources`, `invalid_argument` for a group or a block that this rank does not
+  /// have, `cancelled` for a session that has retired.
   [[nodiscard]] expected<lease> grant(session_key session, grant_spec spec);
 
   /// Takes a lease back.
@@ -42,8 +43,10 @@ public:
   /// @returns its record, or null if it was not granted any more.
   std::shared_ptr<const grant_record> revoke(const lease& right);
 
-  /// Takes all leases of a session back and returns their records.
-  std::vector<std::shared_ptr<const grant_record>> revoke_all(session_key session);
+  /// Takes all leases of a session back, for good: it gets no more.
+  ///
+  /// @returns their records.
+  std::vector<std::shared_ptr<const grant_record>> retire(session_key session);
 
   /// Returns the record of a granted lease, or null.
   [[nodiscard]] std::shared_ptr<const grant_record> find(const lease& right) const;
@@ -61,6 +64,7 @@ private:
   mutable std::mutex mutex_;
   std::unordered_map<std::uint32_t, record> records_; ///< by lease slot
   std::unordered_map<session_key, std::vector<lease>> sessions_;
+  retired_keys retired_;
 };
 
 } // namespace baton

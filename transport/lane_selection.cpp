@@ -20,10 +20,10 @@ std::optional<std::string> why_not_mapped(const lane_abilities& self, const plan
     return "peer is on another host";
   if (peer.user != self.user)
     return fmt::format("peer runs as user {}, we as {}", peer.user, self.user);
-  const auto private_pool = std::find(peer.shareable.begin(), peer.shareable.end(), false);
-  if (private_pool != peer.shareable.end())
-    return fmt::format("pool {} of the peer is not shareable memory",
-                       private_pool - peer.shareable.begin());
+  const auto hidden = std::ranges::find(peer.pools, share_kind::none, &pool_share::kind);
+  if (hidden != peer.pools.end())
+    return fmt::format("pool {} of the peer cannot be mapped: {}", hidden - peer.pools.begin(),
+                       hidden->reason);
   return std::nullopt;
 }
 

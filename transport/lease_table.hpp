@@ -9,14 +9,16 @@
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/wire.hpp"
+#include "transport/life_lock.hpp"
 #include "transport/memory_file.hpp"
 
 namespace baton {
 
-/// The first cache line of a lease table. Part of the format between processes.
+/// The first cache line of a lease table; a `life_word` follows, then the leases. Part of the
+/// format between processes.
 struct alignas(64) lease_header {
   static constexpr std::uint64_t table_magic = 0x6c61'736e'6f74'6162; // "batonsal"
-  static constexpr std::uint64_t table_version = 1;
+  static constexpr std::uint64_t table_version = 2;
 
   std::uint64_t magic = table_magic;
   std::uint64_t version = table_version;
@@ -40,6 +42,8 @@ public:
   [[nodiscard]] static expected<lease_table> create(incarnation life, std::size_t slots);
 
   lease_table(lease_table&& other) noexcept;
+  /// Takes all leases back: a rank that is gone grants nothing.
+  ~lease_table();
 
   /// Grants a lease. A slot that is granted again has another epoch.
   ///
@@ -62,9 +66,10 @@ public:
   [[nodiscard]] int descriptor() const noexcept { return file_.descriptor.get(); }
 
 private:
-  lease_table(memory_file file, incarnation life, std::size_t slots);
+  lease_table(memory_file file, life_lock alive, incarnation life, std::size_t slots);
 
   memory_file file_;
+  life_lock alive_; ///< of a word in the file
   incarnation life_;
   std::vector<std::uint32_t> free_; ///< guarded by `mutex_`
   std::size_t slots_ = 0;
@@ -83,6 +88,9 @@ public:
   /// Whether the lease is granted at this moment. Data that were read before the call are good if
   /// it is: they were read before any rewriting that the owner submitted after its revocation.
   [[nodiscard]] bool granted(const lease& right) const noexcept;
+
+  /// Whether the table's owner, rank and process, is alive at this moment; see `is_alive`.
+  [[nodiscard]] bool owner_alive() const noexcept;
 
 private:
   lease_view(mapping memory, incarnation life, std::size_t slots)

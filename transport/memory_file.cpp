@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -77,6 +78,14 @@ std::span<std::byte> mapping::release() noexcept {
   return {std::exchange(data_, nullptr), std::exchange(bytes_, 0)};
 }
 
+void mapping::cut(std::size_t bytes) noexcept {
+  const auto gone = std::min(bytes, bytes_);
+  bytes_ -= gone;
+  munmap(data_ + bytes_, gone);
+  if (bytes_ == 0)
+    data_ = nullptr;
+}
+
 expected<memory_file> create_memory_file(const char* name, std::size_t bytes, bool huge) {
   if (bytes == 0 || bytes > PTRDIFF_MAX - huge_page)
     return fail(errc::out_of_resources, "{}: cannot have {} bytes", name, bytes);
@@ -103,8 +112,11 @@ expected<mapping> map_sealed(int descriptor, std::size_t bytes, std::string_view
                 std::strerror(errno));
   mapping result{data, whole};
   madvise(data, whole, MADV_HUGEPAGE);
-  madvise(data, whole, MADV_POPULATE_READ);
   return result;
+}
+
+bool warm(const mapping& memory, std::size_t offset, std::size_t bytes) noexcept {
+  return madvise(memory.data() + offset, bytes, MADV_POPULATE_READ) == 0;
 }
 
 expected<mapping> map_private(std::size_t bytes) {

@@ -22,6 +22,9 @@ public:
   [[nodiscard]] std::size_t size() const noexcept { return bytes_; }
   [[nodiscard]] std::span<std::byte> release() noexcept;
 
+  /// Unmaps the last `bytes`, at most all. They must be whole pages of the kind that is mapped.
+  void cut(std::size_t bytes) noexcept;
+
 private:
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
@@ -44,13 +47,20 @@ struct memory_file {
                                                        bool huge);
 
 /// Maps a peer's descriptor read-only. Only a file that can neither shrink nor grow is accepted,
-/// since otherwise its owner could take the pages from under our feet (SIGBUS).
+/// since otherwise its owner could take the pages from under our feet (SIGBUS). Touches no page, so
+/// that it takes no longer for a large file than for a small one; see `warm`.
 ///
 /// @param what names the file in error texts.
 /// @returns `transport_failed` for missing seals, fewer than `bytes` bytes, or a refusal of the
 /// kernel.
 [[nodiscard]] expected<mapping> map_sealed(int descriptor, std::size_t bytes,
                                            std::string_view what);
+
+/// Brings the pages of a part of a mapping, from a page's bound on, into our page tables, so that
+/// readers need not fault them in.
+///
+/// @returns whether the kernel did.
+[[nodiscard]] bool warm(const mapping& memory, std::size_t offset, std::size_t bytes) noexcept;
 
 /// Maps private anonymous memory, touched, from transparent huge pages where the kernel has them.
 [[nodiscard]] expected<mapping> map_private(std::size_t bytes);

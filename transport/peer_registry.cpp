@@ -28,7 +28,7 @@ std::optional<std::uint64_t> peer_registry::add(peer_card card, callback done) {
 void peer_registry::settle(incarnation life, std::uint64_t ticket,
                            const expected<lane_choice>& choice,
                            std::shared_ptr<const peer_memory> memory,
-                           const std::function<void()>& ready) {
+                           const std::function<void()>& ready, std::shared_ptr<gpu_peer> gpu) {
   std::vector<callback> waiting;
   {
     const std::lock_guard lock{mutex_};
@@ -39,7 +39,7 @@ void peer_registry::settle(incarnation life, std::uint64_t ticket,
     waiting = std::move(entry.waiting);
     if (choice) {
       entry.peer = std::make_shared<const introduced_peer>(
-          introduced_peer{std::move(entry.card), *choice, std::move(memory)});
+          introduced_peer{std::move(entry.card), *choice, std::move(memory), std::move(gpu)});
       ready();
     } else {
       peers_.erase(found);
@@ -49,11 +49,12 @@ void peer_registry::settle(incarnation life, std::uint64_t ticket,
     done(choice);
 }
 
-void peer_registry::remove(incarnation life) {
+void peer_registry::remove(incarnation life, const std::function<void()>& gone) {
   std::vector<callback> waiting;
   std::shared_ptr<const introduced_peer> dropped; // let go of outside of the lock
   {
     const std::lock_guard lock{mutex_};
+    gone();
     const auto found = peers_.find(life);
     if (found == peers_.end())
       return;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "transport/data_plane.hpp"
+#include "transport/gpu_peer.hpp"
 #include "transport/peer_memory.hpp"
 
 namespace baton {
@@ -18,6 +19,7 @@ struct introduced_peer {
   peer_card card;
   lane_choice lane;
   std::shared_ptr<const peer_memory> memory; ///< on the mapped lane
+  std::shared_ptr<gpu_peer> gpu;             ///< on the mapped lane, if the GPU moves the bytes
 };
 
 /// The peers of a rank: introductions under way, and those that are done. Thread-safe. Callbacks
@@ -35,13 +37,16 @@ public:
   /// Ends the introduction that the ticket stands for, unless it was forgotten. A failed one leaves
   /// the peer unknown.
   ///
-  /// @param ready called under the lock before anybody can learn of a success, hence also before
-  /// any `remove`.
+  /// @param ready called under the lock before anybody can learn of a success.
   void settle(incarnation life, std::uint64_t ticket, const expected<lane_choice>& choice,
-              std::shared_ptr<const peer_memory> memory, const std::function<void()>& ready);
+              std::shared_ptr<const peer_memory> memory, const std::function<void()>& ready,
+              std::shared_ptr<gpu_peer> gpu = nullptr);
 
   /// Forgets a peer; an introduction under way ends with `peer_lost`.
-  void remove(incarnation life);
+  ///
+  /// @param gone called under the lock, whether the peer was known or not, hence before the `ready`
+  /// of any later introduction and after that of any earlier one.
+  void remove(incarnation life, const std::function<void()>& gone);
   void clear();
 
   /// Returns a peer whose introduction succeeded, or null.

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpu/copy_shape.hpp"
 #include "messages/error.hpp"
 #include "messages/layout.hpp"
 #include "messages/wire.hpp"
@@ -47,13 +48,8 @@ struct run_template {
   std::uint64_t bytes = 0; ///< per pair of slots
 };
 
-/// A source slot and the destination slot that takes from it.
-struct slot_pair {
-  std::uint32_t source = 0;
-  std::uint32_t destination = 0;
-
-  friend bool operator==(const slot_pair&, const slot_pair&) = default;
-};
+/// A source slot and the destination slot that takes from it, just as kernels read them.
+using slot_pair = copy_pair;
 
 /// One template and the pairs of slots it is applied to.
 struct plan_part {

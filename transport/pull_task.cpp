@@ -11,7 +11,7 @@ pull_task::pull_task(pull_order order, session_ledger& ledger)
 bool pull_task::begin(const std::shared_ptr<pull_task>& self) {
   if (ledger_.enter(order_.session, self))
     return true;
-  refuse({errc::cancelled, "the session is being retired"});
+  refuse({errc::cancelled, "the session has retired"});
   return false;
 }
 

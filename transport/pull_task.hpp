@@ -18,6 +18,7 @@ struct pull_order {
   std::vector<group_range> ranges;
   plan what;
   lane_choice lane;
+  gpu_event_ref after;
   std::chrono::steady_clock::time_point started;
   std::function<void(expected<pull_stats>)> done;
 };
@@ -47,6 +48,8 @@ public:
   [[nodiscard]] const lease& right() const noexcept { return order_.right; }
   [[nodiscard]] const std::vector<group_range>& ranges() const noexcept { return order_.ranges; }
   [[nodiscard]] const plan_stream& stream() const noexcept { return stream_; }
+  /// Nothing may be written before it is complete. Only the GPU lane gets one.
+  [[nodiscard]] gpu_event_ref after() const noexcept { return order_.after; }
 
 protected:
   /// Tells the lane that the task was aborted. Any thread.

@@ -7,8 +7,11 @@
 #include <unordered_map>
 #include <utility>
 
+#include "gpu/device.hpp"
 #include "messages/manifest.hpp"
 #include "transport/copy_pool.hpp"
+#include "transport/gpu_lane.hpp"
+#include "transport/gpu_mapper.hpp"
 #include "transport/grant_book.hpp"
 #include "transport/lane_selection.hpp"
 #include "transport/mapped_lane.hpp"
@@ -24,30 +27,35 @@ namespace {
 /// In one process on one host the mapped lane wins anyway; tcp comes last where UCX may choose.
 constexpr auto shared_memory_transports = "posix,cma,self";
 
-expected<> check_pools(const rank_layout& layout, const std::vector<host_pool>& pools) {
-  if (pools.size() != layout.pools.size())
-    return fail(errc::invalid_argument, "{} pools for a layout of {}", pools.size(),
-                layout.pools.size());
-  for (std::size_t i = 0; i < pools.size(); ++i) {
-    if (layout.pools[i].kind != memory_kind::host)
-      return fail(errc::invalid_argument,
-                  "pools[{}] is {} memory: this data plane takes host pools", i,
-                  to_string(layout.pools[i].kind));
-    if (pools[i].size() < layout.pools[i].bytes())
-      return fail(errc::invalid_argument, "pools[{}] has {} bytes, its layout {}", i,
-                  pools[i].size(), layout.pools[i].bytes());
-  }
-  return {};
-}
-
-expected<> check_options(const plane_options& options) {
+expected<> check_options(const plane_options& options, bool gpu_pools) {
   if (options.chunk_bytes < manifest_limits::least_chunk ||
       options.chunk_bytes > manifest_limits::most_chunk)
     return fail(errc::invalid_argument, "chunk_bytes {} is not within {} and {}",
                 options.chunk_bytes, manifest_limits::least_chunk, manifest_limits::most_chunk);
   if (options.ring_chunks == 0 || options.credits == 0)
     return fail(errc::invalid_argument, "ring_chunks and credits must not be 0");
+  if (options.gpu_blocks == 0 || options.gpu_blocks > 1024)
+    return fail(errc::invalid_argument, "gpu_blocks {} is not within 1 and 1024",
+                options.gpu_blocks);
+  if (options.gpu_streams == 0 || options.gpu_streams > 16)
+    return fail(errc::invalid_argument, "gpu_streams {} is not within 1 and 16",
+                options.gpu_streams);
+  if (options.lanes == lane_policy::ucx && gpu_pools)
+    return fail(errc::invalid_argument,
+                "the ucx lane is demanded, but it carries host pools only: use the mapped lane");
   return {};
+}
+
+/// The GPU of the pools, else the one that the options name.
+copy_engine_options engine_of(const plane_options& options, const rank_layout& layout) {
+  copy_engine_options out;
+  out.device = options.gpu;
+  for (const auto& pool : layout.pools)
+    if (pool.kind == memory_kind::cuda)
+      out.device = static_cast<int>(pool.device);
+  out.thread_blocks = options.gpu_blocks;
+  out.streams = options.gpu_streams;
+  return out;
 }
 
 ucx_settings settings_of(const plane_options& options) {
@@ -98,7 +106,7 @@ std::vector<std::pair<std::string, std::string>> ucx_settings_of(const plane_opt
 
 class rank_plane::impl {
 public:
-  impl(incarnation life, const rank_layout& layout, std::vector<host_pool> pools,
+  impl(incarnation life, const rank_layout& layout, std::vector<memory_pool> pools,
        const plane_options& options, lease_table leases)
       : life_{life},
         layout_{layout},
@@ -111,6 +119,10 @@ public:
   ~impl() {
     if (service_)
       service_->stop();
+    if (mapper_)
+      mapper_->stop();
+    if (gpu_)
+      gpu_->stop();
     if (ucx_)
       ucx_->stop();
     copies_.stop();
@@ -118,8 +130,13 @@ public:
   }
 
   expected<> start() {
-    if (options_.lanes != lane_policy::mapped) {
-      auto lane = ucx_lane::create(settings_of(options_), {life_, grants_, ledger_, pool_starts()});
+    const bool gpu_pools = has_gpu_pools(layout_.pools);
+    if (auto started = start_gpu(gpu_pools); !started)
+      return started;
+    // The ucx lane reads and writes pools by the host.
+    if (options_.lanes != lane_policy::mapped && !gpu_pools) {
+      auto lane = ucx_lane::create(settings_of(options_),
+                                   {life_, grants_, ledger_, copies_, pool_starts()});
       if (!lane)
         return fail(std::move(lane.error()));
       ucx_ = std::move(*lane);
@@ -127,7 +144,8 @@ public:
     auto server = export_server::open(life_, descriptors());
     if (!server)
       return fail(std::move(server.error()));
-    describe(*server);
+    if (auto described = describe(*server); !described)
+      return described;
     auto service = service_thread::start(std::move(*server));
     if (!service)
       return fail(std::move(service.error()));
@@ -139,34 +157,36 @@ public:
     auto manifest = decode_manifest(card.manifest);
     if (!manifest)
       return done(fail(std::move(manifest.error())));
-    if (manifest->life != card.life || manifest->shareable.size() != card.layout.pools.size())
-      return done(fail(errc::invalid_argument,
-                       "the manifest of peer {} belongs to peer {}, with {} "
-                       "pools instead of {}",
-                       card.life, manifest->life, manifest->shareable.size(),
-                       card.layout.pools.size()));
+    if (manifest->life != card.life)
+      return done(fail(errc::invalid_argument, "the manifest of peer {} belongs to peer {}",
+                       card.life, manifest->life));
+    if (auto valid = fits(manifest->pools, card.layout.pools); !valid)
+      return done(fail(std::move(valid.error())));
     const auto ticket = peers_.add(card, std::move(done));
     if (!ticket)
       return;
-    introduction begun{card.life, *ticket, std::move(*manifest), card.serve};
+    introduction begun{card.life, *ticket, std::move(*manifest), card.layout.pools, card.serve};
     if (card.pull == nullptr)
       return settle(begun, lane_choice{lane_kind::ucx, "nothing to pull from it"});
-    if (auto reason = why_not_mapped(self_, begun.manifest))
+    auto reason = why_not_mapped(self_, begun.manifest);
+    if (!reason && by_gpu(begun))
+      reason = why_no_gpu();
+    if (reason)
       return settle(begun, choose_ucx(self_, begun.manifest, std::move(*reason)));
-    service_->import(
-        begun.manifest, card.layout.pools, [this, begun](service_thread::imported memory) {
-          if (!memory && memory.error().code == errc::cancelled)
-            return settle(begun, fail(std::move(memory.error())));
-          if (!memory)
-            return settle(begun, choose_ucx(self_, begun.manifest, std::move(memory.error().text)));
-          settle(begun, lane_choice{lane_kind::mapped, "same host"}, std::move(*memory));
-        });
+    service_->import(begun.manifest, begun.pools, [this, begun](service_thread::imported memory) {
+      if (!memory)
+        return settle_unmapped(begun, std::move(memory.error()));
+      if (by_gpu(begun))
+        return attach(begun, std::move(*memory));
+      settle(begun, lane_choice{lane_kind::mapped, "same host"}, std::move(*memory));
+    });
   }
 
   void forget(incarnation peer) {
-    peers_.remove(peer);
-    if (ucx_)
-      ucx_->forget(peer);
+    peers_.remove(peer, [&] {
+      if (ucx_)
+        ucx_->forget(peer);
+    });
   }
 
   expected<lease> grant(session_key owner, grant_spec spec) {
@@ -176,6 +196,15 @@ public:
   void revoke(const lease& right) {
     if (const auto record = grants_.revoke(right))
       tell_revoked(*record);
+  }
+
+  void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
+    if (!event)
+      return done({});
+    if (gpu_)
+      return gpu_->when(owner, event, std::move(done));
+    const auto absent = is_complete(event);
+    done(absent ? expected<>{} : expected<>{fail(absent.error())});
   }
 
   void pull(session_key owner, pull_job job, std::function<void(expected<pull_stats>)> done) {
@@ -197,14 +226,21 @@ public:
     order.what = std::move(*what);
     order.lane = peer->lane;
     order.done = std::move(done);
-    if (peer->lane.lane == lane_kind::mapped)
-      mapped_.pull(std::move(order), peer->memory);
-    else
-      ucx_->pull(std::move(order));
+    order.after = job.after;
+    if (peer->gpu || !job.after)
+      return dispatch(std::move(order), *peer);
+    // Copies by the host cannot wait in a queue of the GPU.
+    when(owner, job.after,
+         [this, peer, held = std::make_shared<pull_order>(std::move(order))](expected<> ready) {
+           if (ready)
+             dispatch(std::move(*held), *peer);
+           else
+             held->done(fail(std::move(ready.error())));
+         });
   }
 
   void retire(session_key owner, std::function<void()> done) {
-    for (const auto& record : grants_.revoke_all(owner))
+    for (const auto& record : grants_.retire(owner))
       tell_revoked(*record);
     for (const auto& job : ledger_.retire(owner, std::move(done)))
       job->abort();
@@ -212,9 +248,33 @@ public:
 
   [[nodiscard]] std::size_t granted() const noexcept { return grants_.table().granted(); }
   [[nodiscard]] const std::string& manifest() const noexcept { return manifest_; }
-  [[nodiscard]] const host_pool& pool(std::size_t index) const noexcept { return pools_[index]; }
+  [[nodiscard]] const memory_pool& pool(std::size_t index) const noexcept { return pools_[index]; }
 
 private:
+  /// An introduction under way.
+  struct introduction {
+    incarnation life;
+    std::uint64_t ticket = 0;
+    plane_manifest manifest;
+    std::vector<pool_layout> pools;
+    std::shared_ptr<const planner> serve;
+  };
+
+  /// The GPU itself is left alone until somebody needs it.
+  expected<> start_gpu(bool gpu_pools) {
+    if (!gpu_support())
+      return {};
+    auto lane = gpu_lane::create(ledger_);
+    if (!lane)
+      return fail(std::move(lane.error()));
+    gpu_ = std::move(*lane);
+    auto mapper = gpu_mapper::create(*gpu_, pools_, engine_of(options_, layout_));
+    if (!mapper)
+      return fail(std::move(mapper.error()));
+    mapper_ = std::move(*mapper);
+    return gpu_pools ? mapper_->open() : expected<>{};
+  }
+
   [[nodiscard]] std::vector<std::byte*> pool_starts() const {
     std::vector<std::byte*> starts;
     for (const auto& pool : pools_)
@@ -225,14 +285,16 @@ private:
   /// With a pool that cannot be shared there is nothing to export: peers map all or nothing.
   [[nodiscard]] std::vector<int> descriptors() const {
     std::vector<int> all{grants_.table().descriptor()};
-    for (const auto& pool : pools_)
-      all.push_back(pool.descriptor());
-    if (std::ranges::find(all, -1) != all.end())
-      all.clear();
+    for (const auto& pool : pools_) {
+      if (pool.share().kind == share_kind::none)
+        return {};
+      for (const int descriptor : pool.descriptors())
+        all.push_back(descriptor);
+    }
     return all;
   }
 
-  void describe(const export_server& server) {
+  expected<> describe(const export_server& server) {
     self_.policy = options_.lanes;
     self_.boot_id = read_boot_id();
     self_.user = geteuid();
@@ -248,26 +310,66 @@ private:
     manifest.ucx_address = ucx_ ? ucx_->address() : "";
     manifest.chunk_bytes = options_.chunk_bytes;
     for (const auto& pool : pools_)
-      manifest.shareable.push_back(pool.descriptor() >= 0);
+      manifest.pools.push_back(pool.share());
     manifest_ = encode(manifest);
+    // What peers would refuse: too many pools or pieces of them.
+    if (auto valid = decode_manifest(manifest_); !valid)
+      return fail(errc::invalid_argument,
+                  "the pools cannot be described to peers, register fewer "
+                  "and larger ones: {}",
+                  valid.error().text);
+    return {};
   }
 
-  /// An introduction under way.
-  struct introduction {
-    incarnation life;
-    std::uint64_t ticket = 0;
-    plane_manifest manifest;
-    std::shared_ptr<const planner> serve;
-  };
+  [[nodiscard]] bool by_gpu(const introduction& begun) const noexcept {
+    return has_gpu_pools(layout_.pools) || has_gpu_pools(begun.pools);
+  }
+
+  /// Why a GPU peer's memory cannot be mapped, as far as this process alone decides it.
+  [[nodiscard]] std::optional<std::string> why_no_gpu() const {
+    if (!mapper_)
+      return "the peer has GPU pools, and we were built without CUDA";
+    if (gpu_count() == 0)
+      return "the peer has GPU pools, and this process has no GPU";
+    return std::nullopt;
+  }
+
+  void attach(const introduction& begun, std::shared_ptr<peer_memory> memory) {
+    mapper_->attach(
+        std::move(memory), begun.manifest.pools, begun.pools,
+        [this, begun](gpu_mapper::attached gpu) {
+          if (!gpu)
+            return settle_unmapped(begun, std::move(gpu.error()));
+          settle(begun, lane_choice{lane_kind::mapped, (*gpu)->reason()}, (*gpu)->memory(), *gpu);
+        });
+  }
+
+  void settle_unmapped(const introduction& begun, error why) {
+    if (why.code == errc::cancelled)
+      settle(begun, fail(std::move(why)));
+    else
+      settle(begun, choose_ucx(self_, begun.manifest, std::move(why.text)));
+  }
 
   void settle(const introduction& begun, const expected<lane_choice>& choice,
-              std::shared_ptr<const peer_memory> memory = nullptr) {
+              std::shared_ptr<const peer_memory> memory = nullptr,
+              std::shared_ptr<gpu_peer> gpu = nullptr) {
     const auto& manifest = begun.manifest;
-    peers_.settle(begun.life, begun.ticket, choice, std::move(memory), [&] {
+    const auto ready = [&] {
       // Whatever lane we pull by, the peer may choose to pull from us over ucx.
       if (ucx_ && manifest.ucx_version == self_.ucx_version)
         ucx_->introduce({begun.life, manifest.ucx_address, manifest.chunk_bytes, begun.serve});
-    });
+    };
+    peers_.settle(begun.life, begun.ticket, choice, std::move(memory), ready, std::move(gpu));
+  }
+
+  void dispatch(pull_order order, const introduced_peer& peer) {
+    if (peer.gpu)
+      gpu_->pull(std::move(order), peer.gpu);
+    else if (peer.lane.lane == lane_kind::mapped)
+      mapped_.pull(std::move(order), peer.memory);
+    else
+      ucx_->pull(std::move(order));
   }
 
   void tell_revoked(const grant_record& record) {
@@ -277,7 +379,7 @@ private:
 
   const incarnation life_;
   const rank_layout layout_;
-  const std::vector<host_pool> pools_;
+  const std::vector<memory_pool> pools_;
   const plane_options options_;
   lane_abilities self_;
   std::string manifest_;
@@ -286,7 +388,9 @@ private:
   peer_registry peers_;
   copy_pool copies_;
   mapped_lane mapped_;
-  std::unique_ptr<ucx_lane> ucx_; ///< null under the policy `mapped`
+  std::unique_ptr<gpu_lane> gpu_; ///< null without CUDA, as is the mapper
+  std::unique_ptr<gpu_mapper> mapper_;
+  std::unique_ptr<ucx_lane> ucx_; ///< null under the policy `mapped`, and with GPU pools
   std::unique_ptr<service_thread> service_;
 };
 
@@ -294,9 +398,19 @@ expected<std::shared_ptr<rank_plane>> rank_plane::create(incarnation life,
                                                          const rank_layout& layout,
                                                          std::vector<host_pool> pools,
                                                          plane_options options) {
+  std::vector<memory_pool> all;
+  for (auto& pool : pools)
+    all.emplace_back(std::move(pool));
+  return create(life, layout, std::move(all), std::move(options));
+}
+
+expected<std::shared_ptr<rank_plane>> rank_plane::create(incarnation life,
+                                                         const rank_layout& layout,
+                                                         std::vector<memory_pool> pools,
+                                                         plane_options options) {
   if (auto valid = check_pools(layout, pools); !valid)
     return fail(std::move(valid.error()));
-  if (auto valid = check_options(options); !valid)
+  if (auto valid = check_options(options, has_gpu_pools(layout.pools)); !valid)
     return fail(std::move(valid.error()));
   auto leases = lease_table::create(life, options.leases);
   if (!leases)
@@ -311,7 +425,7 @@ rank_plane::rank_plane(std::unique_ptr<impl> state) : impl_{std::move(state)} {
 }
 rank_plane::~rank_plane() = default;
 
-const host_pool& rank_plane::pool(std::size_t index) const noexcept {
+const memory_pool& rank_plane::pool(std::size_t index) const noexcept {
   return impl_->pool(index);
 }
 
@@ -337,6 +451,11 @@ expected<lease> rank_plane::grant(session_key owner, grant_spec spec) {
 
 void rank_plane::revoke(const lease& right) {
   impl_->revoke(right);
+}
+
+void rank_plane::when(session_key owner, gpu_event_ref event,
+                      std::function<void(expected<>)> done) {
+  impl_->when(owner, event, std::move(done));
 }
 
 void rank_plane::pull(session_key owner, pull_job job,

@@ -17,6 +17,14 @@ tl::unexpected<error> stopped() {
   return fail(errc::cancelled, "the rank is shutting down");
 }
 
+/// As poll takes it.
+int milliseconds_until(peer_import::clock::time_point when, peer_import::clock::time_point now) {
+  if (when == peer_import::clock::time_point::max())
+    return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - now).count();
+  return static_cast<int>(std::max<std::int64_t>(left, 0));
+}
+
 } // namespace
 
 expected<std::unique_ptr<service_thread>> service_thread::start(export_server server) {
@@ -48,7 +56,7 @@ void service_thread::stop() {
 void service_thread::import(plane_manifest manifest, std::vector<pool_layout> pools,
                             std::function<void(imported)> done) {
   const auto begin = [this, manifest = std::move(manifest), pools = std::move(pools), done] {
-    auto started = peer_import::start(manifest, pools, peer_import::clock::now() + import_limit);
+    auto started = peer_import::start(manifest, pools, clock::now() + import_limit);
     if (!started)
       return done(fail(std::move(started.error())));
     imports_.push_back({std::move(*started), done});
@@ -65,29 +73,35 @@ void service_thread::run(const std::stop_token& stop) {
       wait();
       tasks_->after_sleep();
     }
-    server_.serve();
+    serve();
     advance_imports();
+    do_a_chore();
   }
   tasks_->close();
   for (auto& item : imports_)
     item.done(stopped());
   imports_.clear();
+  chores_.clear();
 }
 
 void service_thread::wait() {
-  std::vector<pollfd> watched{{tasks_->descriptor(), POLLIN, 0}, {server_.descriptor(), POLLIN, 0}};
-  auto nearest = peer_import::clock::time_point::max();
+  const auto now = clock::now();
+  const bool open = now >= serve_at_;
+  auto nearest = open ? clock::time_point::max() : serve_at_;
+  std::vector<pollfd> watched{{tasks_->descriptor(), POLLIN, 0},
+                              {open ? server_.descriptor() : -1, POLLIN, 0}};
   for (const auto& item : imports_) {
     watched.push_back({item.import.descriptor(), POLLIN, 0});
-    nearest = std::min(nearest, item.import.deadline());
+    nearest = std::min(nearest, item.import.wake());
   }
-  int timeout = -1;
-  if (!imports_.empty()) {
-    const auto left = nearest - peer_import::clock::now();
-    timeout = static_cast<int>(
-        std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(left).count(), 0));
-  }
-  poll(watched.data(), watched.size(), timeout);
+  if (!chores_.empty())
+    nearest = now;
+  poll(watched.data(), watched.size(), milliseconds_until(nearest, now));
+}
+
+void service_thread::serve() {
+  if (const auto now = clock::now(); now >= serve_at_ && !server_.serve())
+    serve_at_ = now + accept_pause;
 }
 
 void service_thread::advance_imports() {
@@ -103,15 +117,31 @@ void service_thread::advance_imports() {
   }
 }
 
-service_thread::imported
-service_thread::share(expected<std::unique_ptr<peer_memory>> memory) const {
+void service_thread::do_a_chore() {
+  if (chores_.empty())
+    return;
+  auto next = std::move(chores_.front());
+  chores_.pop_front();
+  if (next())
+    chores_.push_back(std::move(next));
+}
+
+service_thread::imported service_thread::share(expected<std::unique_ptr<peer_memory>> memory) {
   if (!memory)
     return fail(std::move(memory.error()));
-  return std::shared_ptr<const peer_memory>{memory->release(),
-                                            [tasks = tasks_](const peer_memory* old) {
-                                              if (!tasks->post([old] { delete old; }))
-                                                delete old;
-                                            }};
+  // What comes after the end of this thread finds the queue closed, and does it alone.
+  const auto let_go = [this, tasks = tasks_](peer_memory* old) {
+    std::shared_ptr<peer_memory> owned{old};
+    tasks->post([this, owned] { chores_.push_back([owned] { return owned->unmap(); }); });
+  };
+  const std::shared_ptr<peer_memory> shared{memory->release(), let_go};
+  chores_.push_back([weak = std::weak_ptr{shared}, offset = std::uint64_t{0}]() mutable {
+    const auto held = weak.lock();
+    const auto next = held ? held->warm(offset) : std::nullopt;
+    offset = next.value_or(offset);
+    return next.has_value();
+  });
+  return shared;
 }
 
 } // namespace baton

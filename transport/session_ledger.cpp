@@ -6,9 +6,9 @@ namespace baton {
 
 bool session_ledger::enter(session_key session, std::shared_ptr<abortable> job) {
   const std::lock_guard lock{mutex_};
-  auto& entry = sessions_[session];
-  if (!entry.retiring.empty())
+  if (retired_.contains(session))
     return false;
+  auto& entry = sessions_[session];
   ++entry.uses;
   if (job)
     entry.jobs.push_back(std::move(job));
@@ -42,6 +42,7 @@ std::vector<std::shared_ptr<abortable>> session_ledger::retire(session_key sessi
                                                                std::function<void()> done) {
   {
     const std::lock_guard lock{mutex_};
+    retired_.insert(session);
     const auto found = sessions_.find(session);
     if (found != sessions_.end()) {
       found->second.retiring.push_back(std::move(done));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "messages/ids.hpp"
+#include "transport/retired_keys.hpp"
 
 namespace baton {
 
@@ -20,21 +21,22 @@ public:
 };
 
 /// Counts who touches the blocks of each session, so that its owner can be told when nobody does
-/// any more. Thread-safe. Callbacks run outside of the lock.
+/// any more. A session that retired stays so: its key lets nobody in again. Thread-safe. Callbacks
+/// run outside of the lock.
 class session_ledger {
 public:
   /// Enters a use of the session's blocks, to be ended by `leave`.
   ///
   /// @param job to be aborted when the session retires; may be null.
-  /// @returns false if the session is retiring: then its blocks must not be touched.
+  /// @returns false if the session is retiring or has retired: then its blocks must not be touched.
   [[nodiscard]] bool enter(session_key session, std::shared_ptr<abortable> job = nullptr);
 
   /// Ends a use. If it was the last one of a retiring session, the session's callbacks run within
   /// the call.
   void leave(session_key session, const abortable* job = nullptr);
 
-  /// Lets nobody enter any more until all have left, then calls `done`: within this call if nobody
-  /// is in.
+  /// Lets nobody enter any more, and calls `done` when all have left: within this call if nobody is
+  /// in.
   ///
   /// @returns the jobs to abort.
   [[nodiscard]] std::vector<std::shared_ptr<abortable>> retire(session_key session,
@@ -49,6 +51,7 @@ private:
 
   std::mutex mutex_;
   std::unordered_map<session_key, entry> sessions_; ///< those with uses
+  retired_keys retired_;
 };
 
 } // namespace baton

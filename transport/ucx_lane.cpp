@@ -1,9 +1,12 @@
 #include "transport/ucx_lane.hpp"
 
 #include <chrono>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "transport/data_thread.hpp"
+#include "transport/host_mover.hpp"
 #include "transport/ucx_owner.hpp"
 #include "transport/ucx_reader.hpp"
 
@@ -15,9 +18,11 @@ namespace {
 constexpr std::chrono::milliseconds last_words{100};
 constexpr std::chrono::milliseconds close_limit{500};
 
-std::vector<const std::byte*> read_only(const std::vector<std::byte*>& pools) {
-  return {pools.begin(), pools.end()};
-}
+/// More than UCX and we put before a chunk.
+constexpr std::size_t segment_heads = 4096;
+
+/// How often a shutdown looks whether the last chunks have been moved.
+constexpr std::chrono::microseconds look_again{50};
 
 /// A pull of this lane; an abort of it is brought to the data thread.
 class ucx_pull final : public pull_task, public std::enable_shared_from_this<ucx_pull> {
@@ -36,6 +41,7 @@ private:
 } // namespace
 
 std::vector<std::pair<std::string, std::string>> context_settings(const ucx_settings& wanted) {
+  const auto segment = std::to_string(wanted.chunk_bytes + segment_heads);
   ucx_context::settings all{
       {"TLS", wanted.transports},
       // Without it shared memory does not work with peer error handling.
@@ -44,8 +50,9 @@ std::vector<std::pair<std::string, std::string>> context_settings(const ucx_sett
       {"CMA_MEMORY_INVALIDATE", "y"},
       // How soon a dead peer is noticed over shared memory.
       {"KEEPALIVE_INTERVAL", "1s"},
-      {"TCP_TX_SEG_SIZE", "512k"},
-      {"TCP_RX_SEG_SIZE", "512k"},
+      // So that a chunk is one segment, and is scattered straight out of the one received.
+      {"TCP_TX_SEG_SIZE", segment},
+      {"TCP_RX_SEG_SIZE", segment},
   };
   if (!wanted.tcp_devices.empty())
     all.emplace_back("NET_DEVICES", wanted.tcp_devices);
@@ -62,10 +69,11 @@ public:
         receive_ring_{std::move(receiving)},
         worker_{context_, *this},
         peers_{around.life, worker_},
-        reader_{around.life,   worker_,      peers_,
-                receive_ring_, around.pools, {settings.chunk_bytes, settings.credits}},
-        owner_{around.life, around.grants,           around.ledger,       peers_,
-               send_ring_,  read_only(around.pools), settings.chunk_bytes},
+        mover_{around.copies, around.pools, [this] { thread_->post([] {}); }},
+        reader_{around.life,   worker_, peers_,
+                receive_ring_, mover_,  {settings.chunk_bytes, settings.credits}},
+        owner_{around.life, around.grants, around.ledger,       peers_,
+               send_ring_,  mover_,        settings.chunk_bytes},
         ledger_{around.ledger} {}
 
   ~impl() override { stop(); }
@@ -89,8 +97,9 @@ public:
       return;
     thread_->stop();
     reader_.cancel_all();
-    reader_.deliver();
     owner_.end_all({errc::peer_lost, "the owner is shutting down"});
+    finish_moves();
+    reader_.deliver();
     peers_.say_bye();
     settle(last_words);
     peers_.close();
@@ -128,6 +137,7 @@ public:
     any |= lose_broken();
     any |= owner_.read_mail();
     any |= owner_.serve();
+    any |= mover_.progress();
     any |= reader_.feed();
     any |= reader_.deliver();
     peers_.tidy();
@@ -136,6 +146,10 @@ public:
 
   [[nodiscard]] int descriptor() const noexcept override { return worker_.descriptor(); }
   [[nodiscard]] bool arm() noexcept override { return worker_.arm(); }
+  [[nodiscard]] std::optional<std::chrono::microseconds>
+  nap(std::chrono::microseconds idle) const noexcept override {
+    return mover_.nap(idle);
+  }
 
   void received(const ucx_message& message) noexcept override {
     switch (static_cast<lane_message>(message.id)) {
@@ -164,6 +178,12 @@ private:
     return !broken.empty();
   }
 
+  void finish_moves() {
+    while (mover_.open() > 0)
+      if (!mover_.progress())
+        std::this_thread::sleep_for(look_again);
+  }
+
   /// Makes progress until UCX uses no buffer any more, at most for `limit`: a stopped peer never
   /// answers.
   void settle(std::chrono::milliseconds limit) {
@@ -177,6 +197,7 @@ private:
   staging_ring receive_ring_;
   ucx_worker worker_;
   ucx_peers peers_;
+  host_mover mover_;
   ucx_reader reader_;
   ucx_owner owner_;
   session_ledger& ledger_;

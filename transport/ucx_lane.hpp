@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "transport/copy_pool.hpp"
 #include "transport/grant_book.hpp"
 #include "transport/pull_task.hpp"
 
@@ -30,6 +31,7 @@ struct ucx_surroundings {
   incarnation life;
   grant_book& grants;
   session_ledger& ledger;
+  copy_pool& copies;
   std::vector<std::byte*> pools; ///< starts of this rank's pools
 };
 
@@ -42,8 +44,8 @@ struct ucx_peer_card {
 };
 
 /// Pulls through staging rings and UCX active messages, and serves the pulls of peers from what was
-/// granted to them. One data thread owns all of UCX. Thread-safe; callbacks come from the data
-/// thread.
+/// granted to them. One data thread owns all of UCX, copy threads gather and scatter. Thread-safe;
+/// callbacks come from the data thread.
 class ucx_lane {
 public:
   /// @returns `version_mismatch` for another UCX library than the one built against,

@@ -10,7 +10,6 @@ namespace {
 
 /// As for the reader's ring.
 constexpr std::size_t ring_parts = 2;
-/// How many pulls are looked at in one go for one that may send.
 
 /// Pulls of one peer at once; more come from a peer that lost its way.
 constexpr std::size_t most_serves = 1u << 16;
@@ -27,14 +26,13 @@ bool covers(const std::vector<group_range>& granted, const group_range& wanted) 
 } // namespace
 
 ucx_owner::ucx_owner(incarnation life, grant_book& grants, session_ledger& ledger, ucx_peers& peers,
-                     staging_ring& ring, std::vector<const std::byte*> pools,
-                     std::size_t chunk_bytes)
+                     staging_ring& ring, chunk_mover& mover, std::size_t chunk_bytes)
     : life_{life},
       grants_{grants},
       ledger_{ledger},
       peers_{peers},
       ring_{ring},
-      pools_{std::move(pools)},
+      mover_{mover},
       chunk_bytes_{chunk_bytes} {
 }
 
@@ -98,9 +96,9 @@ expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
     return fail(std::move(what.error()));
   // A revocation from here on is either told to this thread or seen by the look at the lease.
   record->served.store(true, std::memory_order_seq_cst);
-  outgoing serving{peer, std::move(record), plan_stream{std::move(*what)}};
+  outgoing serving{peer, std::move(record), std::make_shared<const plan_stream>(std::move(*what))};
   serving.chunk_bytes = std::min<std::uint64_t>(chunk_bytes_, peer->card.chunk_bytes);
-  serving.chunks = static_cast<std::size_t>((serving.stream.bytes() + serving.chunk_bytes - 1) /
+  serving.chunks = static_cast<std::size_t>((serving.stream->bytes() + serving.chunk_bytes - 1) /
                                             serving.chunk_bytes);
   serving.credits = std::min<std::size_t>(call.credits, serving.chunks);
   if (!grants_.table().granted(call.right))
@@ -178,50 +176,61 @@ bool ucx_owner::serve() {
       continue;
     }
     serving.queued = false;
-    return send_chunk(name, serving);
+    stage_chunk(name, serving);
+    return true;
   }
   return false;
 }
 
-/// Returns whether all was read while granted. The session cannot retire meanwhile.
-bool ucx_owner::gather(const outgoing& serving, std::uint64_t offset, std::uint64_t bytes,
-                       std::byte* to) {
-  const auto session = serving.record->session;
+/// The session cannot retire while its blocks are gathered from.
+void ucx_owner::stage_chunk(const key& name, outgoing& serving) {
+  const auto record = serving.record;
+  const auto session = record->session;
   if (!ledger_.enter(session))
-    return false;
-  bool granted = grants_.table().granted(serving.record->right);
-  if (granted) {
-    gather_range(serving.stream, offset, bytes, pools_, to);
-    granted = grants_.table().granted(serving.record->right);
+    return end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
+  if (!grants_.table().granted(record->right)) {
+    ledger_.leave(session);
+    return end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
   }
-  ledger_.leave(session);
-  return granted;
+  const auto index = serving.next++;
+  const auto offset = index * serving.chunk_bytes;
+  const auto bytes = std::min(serving.chunk_bytes, serving.stream->bytes() - offset);
+  const chunk_head head{name.first, name.second, index, offset};
+  const auto peer = serving.peer;
+  auto slot = std::make_shared<staging_ring::slot>(ring_.take());
+  ++serving.in_flight;
+  ++peer->staged;
+  queue(name, serving);
+  chunk_move move{serving.stream, offset, bytes, slot->data()};
+  mover_.gather(std::move(move), [this, name, head, bytes, peer, record,
+                                  slot = std::move(slot)](expected<> gathered) mutable {
+    if (gathered && !grants_.table().granted(record->right))
+      gathered = fail(errc::lease_revoked, "{}", taken_back);
+    ledger_.leave(record->session);
+    --peer->staged;
+    staged(name, head, bytes, std::move(slot), std::move(gathered));
+  });
 }
 
-bool ucx_owner::send_chunk(const key& name, outgoing& serving) {
-  const auto index = serving.next;
-  const auto offset = index * serving.chunk_bytes;
-  const auto bytes = std::min(serving.chunk_bytes, serving.stream.bytes() - offset);
-  auto slot = std::make_shared<staging_ring::slot>(ring_.take());
-  auto* const staged = slot->data();
-  if (!gather(serving, offset, bytes, staged)) {
-    end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
-    return true;
-  }
-  ++serving.next;
-  ++serving.in_flight;
-  queue(name, serving);
-  const auto peer = serving.peer;
+/// What was gathered while granted goes out; the rest of the pull ends with the first failure.
+void ucx_owner::staged(const key& name, const chunk_head& head, std::uint64_t bytes,
+                       staged_slot slot, expected<> gathered) {
+  const auto found = serving_.find(name);
+  if (found == serving_.end())
+    return;
+  if (!gathered)
+    return end(name, static_cast<std::uint64_t>(gathered.error().code),
+               std::move(gathered.error().text));
+  const auto peer = found->second.peer;
+  const std::span<const std::byte> body{slot->data(), bytes};
   ++peer->staged;
-  const chunk_head head{name.first, name.second, index, offset};
   peer->endpoint->send_large(
-      static_cast<unsigned>(lane_message::chunk), head_bytes(head), {staged, bytes},
+      static_cast<unsigned>(lane_message::chunk), head_bytes(head), body,
       [this, name, peer, slot = std::move(slot)](ucs_status_t status) mutable {
         slot.reset();
         --peer->staged;
         sent(name, status);
       });
-  return true;
 }
 
 /// Only when the reader has all chunks are they known to have been stable while they were fetched.

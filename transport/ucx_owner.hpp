@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "messages/manifest.hpp"
+#include "transport/chunk_mover.hpp"
 #include "transport/grant_book.hpp"
 #include "transport/session_ledger.hpp"
 #include "transport/staging_ring.hpp"
@@ -18,13 +19,13 @@
 namespace baton {
 
 /// The owning half of the ucx lane: serves the pulls of peers, from what was granted to them and
-/// only while it is, chunk by chunk through its ring. Pulls take turns. Belongs to the data thread.
+/// only while it is, chunk by chunk through its ring. Pulls take turns; chunks are gathered while
+/// others are on the wire. Belongs to the data thread.
 class ucx_owner {
 public:
-  /// @param grants, ledger, peers, ring must outlive the owner.
-  /// @param pools starts of our pools.
+  /// @param grants, ledger, peers, ring, mover must outlive the owner.
   ucx_owner(incarnation life, grant_book& grants, session_ledger& ledger, ucx_peers& peers,
-            staging_ring& ring, std::vector<const std::byte*> pools, std::size_t chunk_bytes);
+            staging_ring& ring, chunk_mover& mover, std::size_t chunk_bytes);
 
   // -- messages, only noted within UCX
   void pull(const ucx_message& message) noexcept;
@@ -36,7 +37,7 @@ public:
   /// @returns whether there were any.
   bool read_mail();
 
-  /// Stages and sends one chunk, if one may be sent.
+  /// Begins to stage one chunk, if one may be sent.
   ///
   /// @returns whether there was one.
   bool serve();
@@ -55,12 +56,12 @@ private:
   struct outgoing {
     std::shared_ptr<ucx_peer> peer;
     std::shared_ptr<const grant_record> record;
-    plan_stream stream;
+    std::shared_ptr<const plan_stream> stream;
     std::uint64_t chunk_bytes = 0;
     std::size_t chunks = 0;
     std::size_t next = 0; ///< chunk
     std::size_t credits = 0;
-    std::size_t in_flight = 0;
+    std::size_t in_flight = 0; ///< chunks being gathered or sent
     bool queued = false;
   };
 
@@ -71,9 +72,10 @@ private:
   [[nodiscard]] expected<plan> plan_for(const lane_pull& call, const grant_record& record,
                                         const planner& plans) const;
   [[nodiscard]] outgoing* find(const key& name) noexcept;
-  [[nodiscard]] bool gather(const outgoing& serving, std::uint64_t offset, std::uint64_t bytes,
-                            std::byte* to);
-  bool send_chunk(const key& name, outgoing& serving);
+  using staged_slot = std::shared_ptr<staging_ring::slot>;
+  void stage_chunk(const key& name, outgoing& serving);
+  void staged(const key& name, const chunk_head& head, std::uint64_t bytes, staged_slot slot,
+              expected<> gathered);
   void sent(const key& name, ucs_status_t status);
   void queue(const key& name, outgoing& serving);
   void end(key name, std::uint64_t code, std::string text);
@@ -83,7 +85,7 @@ private:
   session_ledger& ledger_;
   ucx_peers& peers_;
   staging_ring& ring_;
-  std::vector<const std::byte*> pools_;
+  chunk_mover& mover_;
   const std::size_t chunk_bytes_;
   std::map<key, outgoing> serving_;
   std::vector<std::function<void()>> inbox_;

@@ -1,6 +1,7 @@
 #include "transport/ucx_reader.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -12,12 +13,16 @@ namespace {
 
 /// No peer may hold more than this part of a ring, so that one that hangs does not stop the others.
 constexpr std::size_t ring_parts = 2;
-/// How many pulls are looked at in one go for one that may have credits.
 
 error read_error(std::uint64_t number, std::string_view text) {
   const bool known = number > 0 && number <= static_cast<std::uint64_t>(last_errc);
   return {known ? static_cast<errc>(number) : errc::transport_failed,
           fmt::format("the owner says: {}", text.substr(0, wire_limits::text_bytes))};
+}
+
+/// Keeps the task for as long as its stream is used.
+std::shared_ptr<const plan_stream> stream_of(const std::shared_ptr<pull_task>& task) {
+  return {task, &task->stream()};
 }
 
 } // namespace
@@ -27,13 +32,8 @@ std::uint64_t ucx_reader::incoming::bytes_of(std::size_t index) const noexcept {
 }
 
 ucx_reader::ucx_reader(incarnation life, ucx_worker& worker, ucx_peers& peers, staging_ring& ring,
-                       std::vector<std::byte*> pools, limits allowed)
-    : life_{life},
-      worker_{worker},
-      peers_{peers},
-      ring_{ring},
-      pools_{std::move(pools)},
-      limits_{allowed} {
+                       chunk_mover& mover, limits allowed)
+    : life_{life}, worker_{worker}, peers_{peers}, ring_{ring}, mover_{mover}, limits_{allowed} {
 }
 
 void ucx_reader::start(std::shared_ptr<pull_task> task) {
@@ -49,7 +49,8 @@ expected<> ucx_reader::ask(const std::shared_ptr<pull_task>& task) {
     return fail(errc::peer_lost, "peer {} was given up", task->right().owner);
   if (auto connected = peers_.connect(peer); !connected)
     return connected;
-  incoming pull;
+  const auto kept = std::make_shared<incoming>();
+  auto& pull = *kept;
   pull.task = task;
   pull.peer = peer;
   pull.number = random_number();
@@ -67,8 +68,8 @@ expected<> ucx_reader::ask(const std::shared_ptr<pull_task>& task) {
                        static_cast<std::uint32_t>(pull.given),
                        peer->link};
   numbers_[task.get()] = pull.number;
-  auto& kept = pulls_[pull.number] = std::move(pull);
-  want_more(kept);
+  pulls_[pull.number] = kept;
+  want_more(pull);
   peer->endpoint->send(static_cast<unsigned>(lane_message::pull), {}, encode(call),
                        [this, number = call.number](ucs_status_t status) {
                          if (status != UCS_OK && pulls_.contains(number))
@@ -95,7 +96,7 @@ void ucx_reader::cancel(const pull_task& task) {
 void ucx_reader::lost(const std::shared_ptr<ucx_peer>& peer, const error& why) {
   std::vector<std::uint64_t> gone;
   for (const auto& [number, pull] : pulls_)
-    if (pull.peer == peer)
+    if (pull->peer == peer)
       gone.push_back(number);
   for (const auto number : gone)
     finish(number, fail(why), false);
@@ -106,10 +107,10 @@ void ucx_reader::cancel_all() {
     finish(pulls_.begin()->first, fail(errc::cancelled, "the rank is shutting down"), true);
 }
 
-ucx_reader::incoming* ucx_reader::find(std::uint64_t reader, std::uint64_t number) noexcept {
+ucx_reader::shared_incoming ucx_reader::find(std::uint64_t reader, std::uint64_t number) noexcept {
   const auto found = reader == life_.value ? pulls_.find(number) : pulls_.end();
   if (found != pulls_.end())
-    return &found->second;
+    return found->second;
   ++dropped_;
   return nullptr;
 }
@@ -134,7 +135,7 @@ void ucx_reader::chunk(const ucx_message& message) noexcept {
     ++dropped_;
     return;
   }
-  auto* pull = find(head->reader, head->number);
+  const auto pull = find(head->reader, head->number);
   if (pull == nullptr)
     return;
   if (auto good = accept(*pull, *head, message); !good)
@@ -142,36 +143,65 @@ void ucx_reader::chunk(const ucx_message& message) noexcept {
   pull->seen[head->index] = true;
   ++pull->begun;
   --reserved_;
-  if (message.rendezvous)
-    return receive(*pull, *head, message);
-  --pull->peer->expected;
-  scatter(*pull, *head, message.bytes().data(), message.body_bytes);
+  message.rendezvous ? receive(pull, *head, message) : take(pull, *head, message);
 }
 
-void ucx_reader::receive(incoming& pull, const chunk_head& head, const ucx_message& message) {
+void ucx_reader::receive(const shared_incoming& pull, const chunk_head& head,
+                         const ucx_message& message) {
   // The credit stood for this slot, so there is one.
   auto slot = std::make_shared<staging_ring::slot>(ring_.take());
   auto* const to = slot->data();
-  worker_.receive(message, to,
-                  [this, head, slot = std::move(slot), peer = pull.peer,
-                   bytes = message.body_bytes](ucs_status_t status) mutable {
-                    --peer->expected;
-                    auto* landed = find(head.reader, head.number);
-                    if (landed != nullptr && status == UCS_OK)
-                      scatter(*landed, head, slot->data(), bytes);
-                    else if (landed != nullptr)
-                      finish(head.number,
-                             ucx_failed(errc::transport_failed, "receiving a chunk", status), true);
-                    slot.reset();
-                  });
+  worker_.receive(
+      message, to,
+      [this, pull, head, slot = std::move(slot), bytes = message.body_bytes](ucs_status_t status) {
+        if (status == UCS_OK)
+          return scatter(pull, head, bytes, slot);
+        --pull->peer->expected;
+        if (!pull->ended)
+          finish(head.number, ucx_failed(errc::transport_failed, "receiving a chunk", status),
+                 true);
+      });
 }
 
-void ucx_reader::scatter(incoming& pull, const chunk_head& head, const std::byte* from,
-                         std::size_t bytes) {
-  if (pull.task->aborted())
-    return finish(pull.number, fail(errc::cancelled, "the pull was cancelled"), true);
-  scatter_range(pull.task->stream(), head.offset, bytes, from, pools_,
-                mode_for(pull.task->stream().bytes()));
+/// The bytes came with the message.
+void ucx_reader::take(const shared_incoming& pull, const chunk_head& head,
+                      const ucx_message& message) {
+  const auto bytes = message.bytes();
+  if (!pull->task->aborted() &&
+      mover_.scatter_now({stream_of(pull->task), head.offset, bytes.size(), nullptr},
+                         bytes.data())) {
+    --pull->peer->expected;
+    return scattered(*pull, {});
+  }
+  auto slot = std::make_shared<staging_ring::slot>(ring_.take());
+  std::memcpy(slot->data(), bytes.data(), bytes.size());
+  scatter(pull, head, bytes.size(), std::move(slot));
+}
+
+void ucx_reader::scatter(const shared_incoming& pull, const chunk_head& head, std::size_t bytes,
+                         landed_slot slot) {
+  if (pull->ended || pull->task->aborted()) {
+    --pull->peer->expected;
+    if (!pull->ended)
+      finish(head.number, fail(errc::cancelled, "the pull was cancelled"), true);
+    return;
+  }
+  ++pull->scattering;
+  chunk_move move{stream_of(pull->task), head.offset, bytes, slot->data()};
+  mover_.scatter(std::move(move), [this, pull, slot = std::move(slot)](expected<> result) mutable {
+    slot.reset();
+    --pull->peer->expected;
+    --pull->scattering;
+    if (!pull->ended)
+      scattered(*pull, std::move(result));
+    else if (pull->scattering == 0)
+      ended_.push_back({pull->task, std::move(*pull->ended)});
+  });
+}
+
+void ucx_reader::scattered(incoming& pull, expected<> result) {
+  if (!result)
+    return finish(pull.number, std::move(result), true);
   ++pull.landed;
   if (pull.complete && pull.landed == pull.chunks)
     finish(pull.number, {}, false);
@@ -181,7 +211,7 @@ void ucx_reader::scatter(incoming& pull, const chunk_head& head, const std::byte
 
 void ucx_reader::end(const ucx_message& message) noexcept {
   const auto head = read_head<pull_head>(message.header);
-  auto* pull = head ? find(head->reader, head->number) : nullptr;
+  const auto pull = head ? find(head->reader, head->number) : nullptr;
   if (pull == nullptr)
     return;
   if (head->value != 0) {
@@ -210,7 +240,7 @@ bool ucx_reader::feed() {
     const auto found = pulls_.find(number);
     if (found == pulls_.end())
       continue;
-    auto& pull = found->second;
+    auto& pull = *found->second;
     const auto window = limits_.credits - std::min(limits_.credits, pull.given - pull.landed);
     const auto given = reserve(*pull.peer, std::min(window, pull.chunks - pull.given));
     if (given == 0) {
@@ -229,14 +259,16 @@ void ucx_reader::finish(std::uint64_t number, expected<> result, bool tell_owner
   const auto found = pulls_.find(number);
   const auto pull = std::move(found->second);
   pulls_.erase(found);
-  numbers_.erase(pull.task.get());
-  const auto unused = pull.given - pull.begun;
+  numbers_.erase(pull->task.get());
+  const auto unused = pull->given - pull->begun;
   reserved_ -= unused;
-  pull.peer->expected -= unused;
+  pull->peer->expected -= unused;
   if (tell_owner)
-    pull.peer->send(lane_message::abort, {life_.value, number, 0});
-  --pull.peer->pulls;
-  ended_.push_back({pull.task, std::move(result)});
+    pull->peer->send(lane_message::abort, {life_.value, number, 0});
+  --pull->peer->pulls;
+  pull->ended = std::move(result);
+  if (pull->scattering == 0)
+    ended_.push_back({pull->task, std::move(*pull->ended)});
 }
 
 bool ucx_reader::deliver() {

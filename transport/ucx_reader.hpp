@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
+#include "transport/chunk_mover.hpp"
 #include "transport/pull_task.hpp"
 #include "transport/staging_ring.hpp"
 #include "transport/ucx_peers.hpp"
@@ -23,14 +25,14 @@ public:
     std::size_t credits = 0; ///< chunks that one pull may have on its way
   };
 
-  /// @param worker, peers, ring must outlive the reader.
-  /// @param pools starts of our pools.
+  /// @param worker, peers, ring, mover must outlive the reader.
   ucx_reader(incarnation life, ucx_worker& worker, ucx_peers& peers, staging_ring& ring,
-             std::vector<std::byte*> pools, limits allowed);
+             chunk_mover& mover, limits allowed);
 
   /// Begins a pull. The task has begun; it is finished here.
   void start(std::shared_ptr<pull_task> task);
-  /// Ends a pull as cancelled. One that ended before is left alone.
+  /// Ends a pull as cancelled; its task is finished when nothing is scattered into its blocks any
+  /// more. One that ended before is left alone.
   void cancel(const pull_task& task);
   void lost(const std::shared_ptr<ucx_peer>& peer, const error& why);
   void cancel_all();
@@ -62,20 +64,27 @@ private:
     std::size_t given = 0;  ///< credits in all
     std::size_t begun = 0;  ///< chunks whose head arrived
     std::size_t landed = 0; ///< chunks that were scattered
-    bool complete = false;  ///< the owner sent all of it while granted
-    bool hungry = false;    ///< queued for more credits
+    std::size_t scattering = 0;
+    bool complete = false;           ///< the owner sent all of it while granted
+    bool hungry = false;             ///< queued for more credits
+    std::optional<expected<>> ended; ///< its result, while its last scatters go on
 
     [[nodiscard]] std::uint64_t bytes_of(std::size_t index) const noexcept;
   };
-  using pull_map = std::unordered_map<std::uint64_t, incoming>;
+  using shared_incoming = std::shared_ptr<incoming>;
+  using pull_map = std::unordered_map<std::uint64_t, shared_incoming>;
 
   [[nodiscard]] expected<> ask(const std::shared_ptr<pull_task>& task);
   [[nodiscard]] std::size_t reserve(ucx_peer& peer, std::size_t wanted) noexcept;
-  [[nodiscard]] incoming* find(std::uint64_t reader, std::uint64_t number) noexcept;
+  [[nodiscard]] shared_incoming find(std::uint64_t reader, std::uint64_t number) noexcept;
   [[nodiscard]] expected<> accept(const incoming& pull, const chunk_head& head,
                                   const ucx_message& message) const;
-  void receive(incoming& pull, const chunk_head& head, const ucx_message& message);
-  void scatter(incoming& pull, const chunk_head& head, const std::byte* from, std::size_t bytes);
+  using landed_slot = std::shared_ptr<staging_ring::slot>;
+  void receive(const shared_incoming& pull, const chunk_head& head, const ucx_message& message);
+  void take(const shared_incoming& pull, const chunk_head& head, const ucx_message& message);
+  void scatter(const shared_incoming& pull, const chunk_head& head, std::size_t bytes,
+               landed_slot slot);
+  void scattered(incoming& pull, expected<> result);
   void want_more(incoming& pull);
   void finish(std::uint64_t number, expected<> result, bool tell_owner);
 
@@ -88,7 +97,7 @@ private:
   ucx_worker& worker_;
   ucx_peers& peers_;
   staging_ring& ring_;
-  std::vector<std::byte*> pools_;
+  chunk_mover& mover_;
   const limits limits_;
   pull_map pulls_;
   std::unordered_map<const pull_task*, std::uint64_t> numbers_;

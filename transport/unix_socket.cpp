@@ -16,12 +16,28 @@ unique_fd packet_socket() noexcept {
   return unique_fd{socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
 }
 
-std::optional<std::uint32_t> peer_user(int socket) noexcept {
+namespace {
+
+std::optional<ucred> peer_credentials(int socket) noexcept {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
     return std::nullopt;
-  return credentials.uid;
+  return credentials;
+}
+
+} // namespace
+
+std::optional<std::uint32_t> peer_user(int socket) noexcept {
+  if (const auto credentials = peer_credentials(socket))
+    return credentials->uid;
+  return std::nullopt;
+}
+
+std::optional<int> peer_process(int socket) noexcept {
+  if (const auto credentials = peer_credentials(socket))
+    return credentials->pid;
+  return std::nullopt;
 }
 
 } // namespace baton

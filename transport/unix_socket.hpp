@@ -33,4 +33,7 @@ private:
 /// Returns the effective user of the process at the other end, as the kernel knows it.
 [[nodiscard]] std::optional<std::uint32_t> peer_user(int socket) noexcept;
 
+/// Returns the process at the other end, as this one sees it.
+[[nodiscard]] std::optional<int> peer_process(int socket) noexcept;
+
 } // namespace baton

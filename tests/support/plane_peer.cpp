@@ -1,6 +1,7 @@
 // A rank in a process of its own, that a test can kill or stop. It is driven by lines on stdin:
 //
-//     peer <life> <manifest>          introduces the other rank
+//     peer <life> <manifest> [<memory> <device>]
+//                                     introduces the other rank, whose pool may be on a GPU
 //     grant <blocks...>               grants whole blocks to it
 //     revoke_all                      retires the granting session
 //     pull <slot> <epoch> <blocks...> pulls these blocks into the same ones, over and over
@@ -20,7 +21,7 @@ using namespace baton::test;
 class peer_program {
 public:
   explicit peer_program(const process_options& options)
-      : rank_{options.shape, options.role, options.plane},
+      : rank_{options.shape, options.role, options.plane, options.memory, options.device},
         other_role_{options.role == instance_role::context ? instance_role::generation
                                                            : instance_role::context} {
     rank_.fill(1);
@@ -58,9 +59,14 @@ private:
   void meet(std::istringstream& words) {
     std::uint64_t life = 0;
     std::string manifest;
+    int memory = 0;
+    int device = 0;
     words >> life >> manifest;
+    if (!(words >> memory >> device))
+      memory = 0;
     other_ = incarnation{life};
-    const auto layout = cache_layout(rank_.shape, other_role_, other_);
+    auto layout = cache_layout(rank_.shape, other_role_, other_);
+    place(layout, static_cast<pool_memory>(memory), device);
     const auto choice = introduce(*rank_.plane, card_of(rank_.layout, layout, from_hex(manifest)));
     say(choice ? fmt::format("ok {}", to_string(choice->lane)) : to_string(choice.error()));
   }

@@ -11,6 +11,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/program.hpp"
+
 namespace baton::test {
 
 std::vector<std::string> to_words(const process_options& options) {
@@ -21,7 +23,8 @@ std::vector<std::string> to_words(const process_options& options) {
           number(plane.lanes),         number(plane.chunk_bytes),
           number(plane.ring_chunks),   number(plane.credits),
           number(plane.copy_threads),  "=" + plane.tcp_devices,
-          "=" + plane.ucx_transports};
+          "=" + plane.ucx_transports,  number(options.memory),
+          number(options.device),      number(plane.gpu_blocks)};
 }
 
 process_options parse_options(const std::vector<std::string>& words) {
@@ -38,6 +41,9 @@ process_options parse_options(const std::vector<std::string>& words) {
   out.plane.copy_threads = number(8);
   out.plane.tcp_devices = words.at(9).substr(1);
   out.plane.ucx_transports = words.at(10).substr(1);
+  out.memory = static_cast<pool_memory>(number(11));
+  out.device = static_cast<int>(number(12));
+  out.plane.gpu_blocks = static_cast<std::uint32_t>(number(13));
   return out;
 }
 
@@ -61,7 +67,8 @@ std::string sentence(std::string verb, const std::vector<std::uint32_t>& numbers
   return verb;
 }
 
-plane_process::plane_process(const char* program, const process_options& options) {
+plane_process::plane_process(const char* built, const process_options& options) {
+  const auto program = find_program(built);
   std::array<int, 2> to_child{};
   std::array<int, 2> from_child{};
   if (pipe2(to_child.data(), O_CLOEXEC) != 0 || pipe2(from_child.data(), O_CLOEXEC) != 0)
@@ -72,7 +79,7 @@ plane_process::plane_process(const char* program, const process_options& options
   out_ = unique_fd{from_child[0]};
 
   auto words = to_words(options);
-  std::vector<char*> arguments{const_cast<char*>(program)};
+  std::vector<char*> arguments{const_cast<char*>(program.c_str())};
   for (auto& word : words)
     arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -80,7 +87,8 @@ plane_process::plane_process(const char* program, const process_options& options
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, child_in.get(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, child_out.get(), STDOUT_FILENO);
-  const int failed = posix_spawn(&pid_, program, &actions, nullptr, arguments.data(), environ);
+  const int failed =
+      posix_spawn(&pid_, program.c_str(), &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0)
     throw std::runtime_error{"cannot start the peer process"};
@@ -91,10 +99,15 @@ plane_process::plane_process(const char* program, const process_options& options
 }
 
 plane_process::~plane_process() {
+  end();
+}
+
+void plane_process::end() {
   if (pid_ <= 0)
     return;
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
+  pid_ = -1;
 }
 
 std::string plane_process::ask(const std::string& line) {

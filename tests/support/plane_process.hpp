@@ -17,6 +17,8 @@ struct process_options {
   instance_role role = instance_role::context;
   cache_shape shape;
   plane_options plane;
+  pool_memory memory = pool_memory::host;
+  int device = 0; ///< of the pool
 };
 
 /// Options as command line words, and back.
@@ -29,8 +31,8 @@ struct process_options {
 /// A rank in another process (`plane_peer.cpp`). Killed when this ends.
 class plane_process {
 public:
-  /// Starts the program and waits for its first words.
-  plane_process(const char* program, const process_options& options);
+  /// Starts the program, see `find_program`, and waits for its first words.
+  plane_process(const char* built, const process_options& options);
   ~plane_process();
   plane_process(const plane_process&) = delete;
   plane_process& operator=(const plane_process&) = delete;
@@ -41,6 +43,8 @@ public:
   /// Asks something and returns the answer, "" if it takes too long.
   std::string ask(const std::string& line);
   void signal(int number) const;
+  /// Kills it, and returns when nothing of it is left.
+  void end();
 
 private:
   [[nodiscard]] std::string read_line();

@@ -5,6 +5,9 @@
 #include <random>
 #include <stdexcept>
 
+#include "gpu/device.hpp"
+#include "gpu/stream.hpp"
+
 namespace baton::test {
 
 namespace {
@@ -15,6 +18,11 @@ T must(expected<T> value) {
   if (!value)
     throw std::runtime_error{to_string(value.error())};
   return std::move(*value);
+}
+
+void must(const expected<>& done) {
+  if (!done)
+    throw std::runtime_error{to_string(done.error())};
 }
 
 } // namespace
@@ -46,6 +54,31 @@ rank_layout cache_layout(const cache_shape& shape, instance_role role, incarnati
   return out;
 }
 
+void place(rank_layout& layout, pool_memory memory, int device) {
+  if (memory == pool_memory::host)
+    return;
+  layout.pools[0].kind = memory_kind::cuda;
+  layout.pools[0].device = static_cast<std::uint32_t>(device);
+  layout.pools[0].device_uuid = must(describe_gpu(device)).uuid;
+}
+
+plane_rank::plane_rank(const cache_shape& wanted, instance_role role, const plane_options& options,
+                       pool_memory memory, int device)
+    : shape{wanted}, layout{cache_layout(wanted, role, random_id<incarnation>())} {
+  place(layout, memory, device);
+  std::vector<memory_pool> pools;
+  if (memory == pool_memory::host) {
+    pools.emplace_back(must(host_pool::create(shape.pool_bytes())));
+  } else if (memory == pool_memory::device) {
+    pools.emplace_back(must(device_pool::create(device, shape.pool_bytes())));
+  } else {
+    // A part of a larger allocation, as engines have it.
+    engine = must(device_buffer::create(device, shape.pool_bytes() + 4096));
+    pools.emplace_back(must(device_pool::adopt(engine.data() + 512, shape.pool_bytes())));
+  }
+  plane = must(rank_plane::create(layout.life, layout, std::move(pools), options));
+}
+
 plane_rank::plane_rank(const cache_shape& wanted, instance_role role, const plane_options& options,
                        std::vector<std::byte>* adopted)
     : shape{wanted}, layout{cache_layout(wanted, role, random_id<incarnation>())} {
@@ -69,17 +102,32 @@ std::byte pattern(std::uint32_t slot, std::uint32_t buffer, std::uint32_t at, st
 }
 
 void plane_rank::fill(std::uint8_t salt) const {
+  const auto& pool = plane->pool(0);
+  std::vector<std::byte> staged(pool.kind() == memory_kind::host ? 0 : pool.size());
+  auto* start = staged.empty() ? pool.data() : staged.data();
   for (std::uint32_t slot = 0; slot < shape.slots; ++slot)
-    for (std::uint32_t buffer = 0; buffer < 2 * shape.layers; ++buffer)
+    for (std::uint32_t buffer = 0; buffer < 2 * shape.layers; ++buffer) {
+      auto* bytes = start + (fragment(slot, buffer) - pool.data());
       for (std::uint32_t at = 0; at < shape.fragment_bytes; ++at)
-        fragment(slot, buffer)[at] = pattern(slot, buffer, at, salt);
+        bytes[at] = pattern(slot, buffer, at, salt);
+    }
+  if (!staged.empty())
+    must(copy_now(pool.data(), staged.data(), staged.size()));
 }
 
 bool plane_rank::holds(std::uint32_t slot, std::uint32_t pattern_slot, std::uint8_t salt) const {
-  for (std::uint32_t buffer = 0; buffer < 2 * shape.layers; ++buffer)
+  const bool host = plane->pool(0).kind() == memory_kind::host;
+  std::vector<std::byte> staged(host ? 0 : shape.fragment_bytes);
+  for (std::uint32_t buffer = 0; buffer < 2 * shape.layers; ++buffer) {
+    const auto* bytes = fragment(slot, buffer);
+    if (!host) {
+      must(copy_now(staged.data(), bytes, staged.size()));
+      bytes = staged.data();
+    }
     for (std::uint32_t at = 0; at < shape.fragment_bytes; ++at)
-      if (fragment(slot, buffer)[at] != pattern(pattern_slot, buffer, at, salt))
+      if (bytes[at] != pattern(pattern_slot, buffer, at, salt))
         return false;
+  }
   return true;
 }
 
@@ -123,8 +171,12 @@ pull_job job_for(const lease& right, const grant_spec& granted,
 }
 
 introduced_ranks::introduced_ranks(const cache_shape& shape, const plane_options& options)
-    : context{shape, instance_role::context, options},
-      generation{shape, instance_role::generation, options} {
+    : introduced_ranks{plane_rank{shape, instance_role::context, options},
+                       plane_rank{shape, instance_role::generation, options}} {
+}
+
+introduced_ranks::introduced_ranks(plane_rank source, plane_rank destination)
+    : context{std::move(source)}, generation{std::move(destination)} {
   context.fill(1);
   generation.fill(2);
   must(introduce(*context.plane,
@@ -133,13 +185,13 @@ introduced_ranks::introduced_ranks(const cache_shape& shape, const plane_options
                           card_of(generation.layout, context.layout, context.plane->manifest())));
 }
 
-introduced_ranks::offer_made introduced_ranks::offer(std::uint32_t blocks,
-                                                     std::uint32_t seed) const {
+introduced_ranks::offer_made introduced_ranks::offer(std::uint32_t blocks, std::uint32_t seed,
+                                                     session_key owner) const {
   offer_made out;
   out.granted =
       whole_blocks(context.shape, generation.life(), shuffled(blocks, context.shape.slots, seed));
   out.destination = shuffled(blocks, context.shape.slots, seed + 1000);
-  out.right = must(context.plane->grant(sender, out.granted));
+  out.right = must(context.plane->grant(owner, out.granted));
   return out;
 }
 
@@ -157,9 +209,9 @@ void introduced_ranks::begin(const offer_made& what, session_key session,
                          std::move(done));
 }
 
-expected<pull_stats> introduced_ranks::pull(const offer_made& what) const {
+expected<pull_stats> introduced_ranks::pull(const offer_made& what, session_key session) const {
   eventually<expected<pull_stats>> ended;
-  begin(what, receiver, ended.callback());
+  begin(what, session, ended.callback());
   return ended.get().value_or(fail(errc::timed_out, "the pull did not end"));
 }
 

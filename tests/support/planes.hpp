@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "gpu/memory.hpp"
 #include "transport/rank_plane.hpp"
 
 namespace baton::test {
@@ -31,18 +32,33 @@ struct cache_shape {
 [[nodiscard]] rank_layout cache_layout(const cache_shape& shape, instance_role role,
                                        incarnation life);
 
+/// What a rank's pool is made of.
+enum class pool_memory : std::uint8_t {
+  host,
+  device,      ///< GPU memory of our own
+  cuda_malloc, ///< GPU memory of the engine
+};
+
+/// Says in a layout that its pool is such memory.
+void place(rank_layout& layout, pool_memory memory, int device);
+
 /// One rank with its data plane over one pool.
 struct plane_rank {
   cache_shape shape;
   rank_layout layout;
+  device_buffer engine; ///< memory of the engine, for `cuda_malloc`
   std::shared_ptr<rank_plane> plane;
 
   /// Creates it, with memory of its own or `adopted` memory.
   plane_rank(const cache_shape& shape, instance_role role, const plane_options& options,
              std::vector<std::byte>* adopted = nullptr);
+  /// Creates it with a pool of such memory, on a GPU unless it is host memory.
+  plane_rank(const cache_shape& shape, instance_role role, const plane_options& options,
+             pool_memory memory, int device);
 
   [[nodiscard]] incarnation life() const { return layout.life; }
-  /// Where one fragment of a slot lies; `buffer` counts (layer, key), (layer, value), ...
+  /// Where one fragment of a slot lies, maybe on a GPU; `buffer` counts (layer, key),
+  /// (layer, value), ...
   [[nodiscard]] std::byte* fragment(std::uint32_t slot, std::uint32_t buffer) const;
   /// Fills all with bytes that tell slot, buffer and position apart, and `salt`.
   void fill(std::uint8_t salt) const;
@@ -103,6 +119,7 @@ inline constexpr session_key receiver{2};
 /// A context and a generation rank in this process that know each other.
 struct introduced_ranks {
   introduced_ranks(const cache_shape& shape, const plane_options& options);
+  introduced_ranks(plane_rank source, plane_rank destination);
 
   /// A granted slice, and where it shall go.
   struct offer_made {
@@ -111,14 +128,16 @@ struct introduced_ranks {
     std::vector<std::uint32_t> destination;
   };
   /// Grants `blocks` random blocks.
-  [[nodiscard]] offer_made offer(std::uint32_t blocks, std::uint32_t seed) const;
+  [[nodiscard]] offer_made offer(std::uint32_t blocks, std::uint32_t seed,
+                                 session_key owner = sender) const;
   /// Grants as many blocks into the `index`-th of `parts` equal parts of the destination, so that
   /// jobs can run at the same time without writing to the same blocks.
   [[nodiscard]] offer_made offer_part(std::uint32_t index, std::uint32_t parts) const;
   void begin(const offer_made& what, session_key session,
              std::function<void(expected<pull_stats>)> done) const;
   /// Pulls and waits.
-  [[nodiscard]] expected<pull_stats> pull(const offer_made& what) const;
+  [[nodiscard]] expected<pull_stats> pull(const offer_made& what,
+                                          session_key session = receiver) const;
   /// Whether the destination holds what the source was filled with first.
   [[nodiscard]] bool arrived(const offer_made& what) const;
 

@@ -1,8 +1,27 @@
 #include "transport/ucx/endpoint.hpp"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 namespace baton {
+
+namespace {
+
+/// Returns whether nothing but tcp leads to the peer.
+bool all_tcp(ucp_ep_h endpoint) noexcept {
+  std::array<ucp_transport_entry_t, 16> ways{};
+  ucp_ep_attr_t found{};
+  found.field_mask = UCP_EP_ATTR_FIELD_TRANSPORTS;
+  found.transports = {ways.data(), ways.size(), sizeof ways.front()};
+  if (ucp_ep_query(endpoint, &found) != UCS_OK)
+    return false;
+  return std::all_of(ways.begin(), ways.begin() + found.transports.num_entries,
+                     [](const auto& way) { return std::string_view{"tcp"} == way.transport_name; });
+}
+
+} // namespace
 
 expected<std::unique_ptr<ucx_endpoint>>
 ucx_endpoint::connect(ucx_worker& worker, const std::string& address,
@@ -20,6 +39,8 @@ ucx_endpoint::connect(ucx_worker& worker, const std::string& address,
   const auto status = ucp_ep_create(worker.get(), &params, &endpoint->handle_);
   if (status != UCS_OK)
     return ucx_failed(errc::peer_lost, "ucp_ep_create", status);
+  // Over a stream of bytes rendezvous gains nothing but a round trip, and costs a copy.
+  endpoint->large_flags_ = all_tcp(endpoint->handle_) ? UCP_AM_SEND_FLAG_EAGER : 0;
   return endpoint;
 }
 
@@ -43,7 +64,8 @@ void ucx_endpoint::send(unsigned id, std::string_view header, std::string body,
 
 void ucx_endpoint::send_large(unsigned id, std::string_view header, std::span<const std::byte> body,
                               ucx_completion done) noexcept {
-  start(id, new ucx_worker::operation{worker_, std::move(done), std::string{header}, {}}, body, 0);
+  start(id, new ucx_worker::operation{worker_, std::move(done), std::string{header}, {}}, body,
+        large_flags_);
 }
 
 void ucx_endpoint::start(unsigned id, ucx_worker::operation* begun, std::span<const std::byte> body,

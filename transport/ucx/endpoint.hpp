@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -46,6 +47,7 @@ private:
   ucx_worker& worker_;
   std::function<void(ucs_status_t)> broken_;
   ucp_ep_h handle_ = nullptr;
+  std::uint32_t large_flags_ = 0; ///< of large sends
 };
 
 } // namespace baton
