@@ -7,6 +7,7 @@
 #include "actors/options.hpp"
 #include "actors/request.hpp"
 #include "actors/transceiver.hpp"
+#include "gpu/record_event.hpp"
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/layout.hpp"

@@ -51,6 +51,8 @@ using session_actor = caf::typed_actor<
     caf::reacts_to<session_input>,
     // INTERNAL: the data plane ended the pull of (source rank, slice).
     caf::reacts_to<atom::pulled, std::uint32_t, std::uint32_t, expected<pull_stats>>,
+    // INTERNAL: the GPU event of a slice is complete, or the work before it failed.
+    caf::reacts_to<atom::filled, std::uint32_t, expected<>>,
     // Ends the session without a report.
     caf::reacts_to<atom::stop>>;
 

@@ -50,10 +50,8 @@ void receive_protocol::ask(const source_route& source, std::chrono::milliseconds
 }
 
 void receive_protocol::handle(const session_input& input) {
-  if (state_ >= session_state::fully_transferred) {
-    ++dropped_;
+  if (state_ >= session_state::fully_transferred)
     return;
-  }
   if (const auto* loss = std::get_if<link_loss>(&input)) {
     if (const auto* source = source_of(loss->peer))
       lost(*source, loss->gone);
@@ -87,9 +85,9 @@ void receive_protocol::grant(const source_route& source, const slice_grant& gran
   state_ = session_state::transferring;
   pass_once(probe_point::granted);
   pulling_.emplace(id, grant);
-  backend_.pull(
-      source.rank, grant.slice,
-      pull_job{source.peer, grant.right, grant.ranges, grant.blocks, spec_.request.blocks});
+  backend_.pull(source.rank, grant.slice,
+                pull_job{source.peer, grant.right, grant.ranges, grant.blocks, spec_.request.blocks,
+                         spec_.request.after});
   pass_once(probe_point::pulling);
 }
 
@@ -201,7 +199,7 @@ void receive_protocol::finish_if_complete() {
 
 void receive_protocol::end(std::optional<attempt_failure> failure) {
   state_ = failure ? session_state::error : session_state::fully_transferred;
-  backend_.report(session_end{std::move(failure)});
+  backend_.report(session_end{std::move(failure), dropped_});
 }
 
 void receive_protocol::pass_once(probe_point point) {

@@ -40,10 +40,6 @@ public:
   /// The answer to `receive_backend::pull`.
   void pulled(std::uint32_t source, std::uint32_t slice, expected<pull_stats> result);
 
-  [[nodiscard]] session_state state() const noexcept { return state_; }
-  /// Messages that were late, repeated or not for this attempt.
-  [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
-
 private:
   void ask(const source_route& source, std::chrono::milliseconds remaining);
   void grant(const source_route& source, const slice_grant& grant);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gpu/event.hpp"
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/state.hpp"
@@ -33,6 +34,10 @@ struct send_slice {
   std::optional<aux_data> aux;
   /// From the first slice of the request on until its end; ignored on later slices.
   std::chrono::milliseconds timeout = default_timeout;
+  /// The GPU work that fills the blocks: no peer may read them before it is complete. If it fails,
+  /// the request ends as `gpu_failed`. Empty: the blocks are filled. The event must neither be
+  /// destroyed nor be recorded anew before the request has ended.
+  gpu_event_ref after{};
 };
 
 /// A request whose cache a generation rank wants.
@@ -44,6 +49,9 @@ struct receive_request {
   /// Where the tokens go: one table per group of this rank.
   std::vector<group_blocks> blocks{};
   std::chrono::milliseconds timeout = default_timeout;
+  /// The GPU work that still uses the blocks: nothing is written into them before it is complete.
+  /// Otherwise as in `send_slice`.
+  gpu_event_ref after{};
 };
 
 /// What one source contributed.

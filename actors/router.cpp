@@ -111,7 +111,7 @@ std::optional<router::answer> router::resolve(const disaggregated_params& contex
   bool all_ready = true;
   for (const auto source : (*table)->sources_of(rank_)) {
     const auto& peer = instance.info->ranks[source];
-    if (!ready(peer, *instance.info)) {
+    if (!ready(peer)) {
       all_ready = false;
       continue;
     }
@@ -131,7 +131,7 @@ std::optional<router::answer> router::resolve(const disaggregated_params& contex
   for (const auto& idle : (*table)->idle)
     if (idle.teller == rank_) {
       const auto& peer = instance.info->ranks[idle.source];
-      if (ready(peer, *instance.info))
+      if (ready(peer))
         route.idle.push_back({peer.layout.life, idle.source});
       else
         all_ready = false;
@@ -152,10 +152,10 @@ expected<const pair_table*> router::pairs(instance_entry& instance, std::uint32_
   return &instance.pairs.emplace(dp_rank, std::move(*table)).first->second;
 }
 
-bool router::ready(const rank_info& peer, const instance_info& instance) {
+bool router::ready(const rank_info& peer) {
   const auto [found, fresh] = links_.try_emplace(peer.layout.life);
   if (fresh)
-    backend_.connect(peer, instance);
+    backend_.connect(peer);
   return found->second.up;
 }
 

@@ -26,7 +26,7 @@ public:
   /// goes to `router::described`.
   virtual void describe(const std::string& endpoint) = 0;
   /// Makes a link to a peer; its fate goes to `router::handle`.
-  virtual void connect(const rank_info& peer, const instance_info& instance) = 0;
+  virtual void connect(const rank_info& peer) = 0;
   virtual void routed(session_key key, tl::expected<receive_route, attempt_failure> route) = 0;
 };
 
@@ -54,14 +54,11 @@ public:
 
   /// The instance that this rank belongs to is complete.
   void own_instance(instance_info instance);
-  [[nodiscard]] const std::optional<instance_info>& own() const noexcept { return own_; }
 
   void ask(session_key key, const disaggregated_params& context);
   void forget(session_key key);
   void described(const std::string& endpoint, expected<instance_info> instance);
   void handle(const link_event& event);
-
-  [[nodiscard]] std::size_t pending() const noexcept { return pending_.size(); }
 
 private:
   struct instance_entry {
@@ -79,7 +76,7 @@ private:
   /// Returns nullopt while something is still on its way.
   [[nodiscard]] std::optional<answer> resolve(const disaggregated_params& context);
   [[nodiscard]] expected<const pair_table*> pairs(instance_entry& instance, std::uint32_t dp_rank);
-  [[nodiscard]] bool ready(const rank_info& peer, const instance_info& instance);
+  [[nodiscard]] bool ready(const rank_info& peer);
   void fail_all(const std::string& endpoint, const attempt_failure& failure);
 
   std::uint32_t rank_;

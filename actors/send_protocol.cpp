@@ -21,6 +21,8 @@ send_protocol::send_protocol(send_spec spec, send_backend& backend)
 
 void send_protocol::start() {
   state_ = session_state::ready;
+  for (std::uint32_t slice = 0; slice < spec_.slices.size(); ++slice)
+    await(slice);
   const auto calls = std::move(spec_.calls);
   for (const auto& [rank, call] : calls)
     if (state_ < session_state::fully_transferred)
@@ -30,15 +32,12 @@ void send_protocol::start() {
 }
 
 void send_protocol::handle(const session_input& input) {
-  if (state_ >= session_state::fully_transferred) {
-    ++dropped_;
+  if (state_ >= session_state::fully_transferred)
     return;
-  }
   if (const auto* slice = std::get_if<send_slice>(&input)) {
     spec_.slices.push_back(*slice);
-    for (auto& [rank, to] : receivers_)
-      if (state_ < session_state::fully_transferred)
-        grant_all(to);
+    await(static_cast<std::uint32_t>(spec_.slices.size() - 1));
+    grant_all();
     finish_if_complete();
   } else if (const auto* loss = std::get_if<link_loss>(&input)) {
     lost(*loss);
@@ -86,8 +85,38 @@ void send_protocol::called(const receiver_call& call) {
   finish_if_complete();
 }
 
+void send_protocol::await(std::uint32_t slice) {
+  if (const auto event = spec_.slices[slice].after)
+    backend_.when(slice, event);
+  else
+    filled_.insert(slice);
+}
+
+void send_protocol::filled(std::uint32_t slice, const expected<>& complete) {
+  if (state_ >= session_state::fully_transferred)
+    return;
+  if (!complete) {
+    end(attempt_failure{
+        error{complete.error().code,
+              fmt::format("the GPU work before the event of slice {} of request {}: {}", slice,
+                          spec_.request, complete.error().text)},
+        false});
+    return;
+  }
+  filled_.insert(slice);
+  backend_.report(slice_filled{slice});
+  grant_all();
+  finish_if_complete();
+}
+
+void send_protocol::grant_all() {
+  for (auto& [rank, to] : receivers_)
+    if (state_ < session_state::fully_transferred)
+      grant_all(to);
+}
+
 void send_protocol::grant_all(receiver& to) {
-  for (std::uint32_t slice = 0; slice < spec_.slices.size(); ++slice)
+  for (const auto slice : filled_)
     if (!to.done.contains(slice) && !to.granted.contains(slice) && !grant(to, slice))
       return;
 }
@@ -178,7 +207,7 @@ void send_protocol::revoke_all(receiver& from) {
 
 void send_protocol::finish_if_complete() {
   if (state_ >= session_state::fully_transferred || !expected_ || !offered_last() ||
-      receivers_.size() < *expected_)
+      filled_.size() < spec_.slices.size() || receivers_.size() < *expected_)
     return;
   for (const auto& [rank, of] : receivers_)
     if (!complete(of))
@@ -190,7 +219,7 @@ void send_protocol::end(std::optional<attempt_failure> failure) {
   state_ = failure ? session_state::error : session_state::fully_transferred;
   for (auto& [rank, of] : receivers_)
     revoke_all(of);
-  backend_.report(session_end{std::move(failure)});
+  backend_.report(session_end{std::move(failure), dropped_});
 }
 
 void send_protocol::pass_once(probe_point point) {

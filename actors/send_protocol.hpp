@@ -15,6 +15,8 @@ public:
   virtual ~send_backend() = default;
 
   virtual void send(incarnation peer, wire_message message) = 0;
+  /// Waits for the GPU event of a slice; answered once by `send_protocol::filled`.
+  virtual void when(std::uint32_t slice, gpu_event_ref event) = 0;
   [[nodiscard]] virtual expected<lease> grant(grant_spec spec) = 0;
   virtual void revoke(const lease& right) = 0;
   virtual void report(session_report report) = 0;
@@ -24,9 +26,12 @@ public:
 /// One attempt to give one request away: grants every slice to every receiver that asked for it,
 /// takes the lease back when the receiver is done with the slice.
 ///
-///     slices arrive from the engine --+
-///                                     +-> grant (slice, receiver) -> receipt -> revoke
-///     calls arrive from receivers ----+   ... until every expected receiver has every slice -> end
+///     slices arrive from the engine -> filled --+
+///                                               +-> grant (slice, receiver) -> receipt -> revoke
+///     calls arrive from receivers --------------+   ... until every expected receiver has every
+///                                                       slice -> end
+///
+/// A slice is filled when its GPU event is complete, which may be in any order.
 ///
 /// How many receivers there are is said by the first call (each says it, and the supervisor has
 /// checked it). A receiver's newer call replaces its older one and its leases. It ends itself
@@ -38,8 +43,8 @@ public:
   void start();
   void handle(const session_input& input);
 
-  [[nodiscard]] session_state state() const noexcept { return state_; }
-  [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
+  /// The answer to `send_backend::when`.
+  void filled(std::uint32_t slice, const expected<>& complete);
 
 private:
   struct receiver {
@@ -51,6 +56,8 @@ private:
 
   void handle(incarnation peer, const wire_message& message);
   void called(const receiver_call& call);
+  void await(std::uint32_t slice);
+  void grant_all();
   void grant_all(receiver& to);
   [[nodiscard]] bool grant(receiver& to, std::uint32_t slice);
   void acknowledged(incarnation peer, const slice_done& message);
@@ -70,6 +77,7 @@ private:
   session_state state_ = session_state::init;
   std::optional<std::uint32_t> expected_;       ///< receivers
   std::map<std::uint32_t, receiver> receivers_; ///< by rank
+  std::set<std::uint32_t> filled_;              ///< slices
   std::set<probe_point> passed_;
   std::uint64_t dropped_ = 0;
 };

@@ -123,15 +123,22 @@ struct slice_receipt {
   std::uint32_t slice = 0;
 };
 
+/// The GPU event of a slice is complete.
+struct slice_filled {
+  std::uint32_t slice = 0;
+};
+
 /// The first grant arrived.
 struct first_grant {};
 
-/// A session's end; nullopt = success.
+/// A session's end.
 struct session_end {
-  std::optional<attempt_failure> failure;
+  std::optional<attempt_failure> failure; ///< nullopt = success
+  std::uint64_t dropped = 0; ///< messages that were late, repeated or not for this attempt
 };
 
 /// What a session tells the supervisor.
-using session_report = std::variant<slice_validated, slice_receipt, first_grant, session_end>;
+using session_report =
+    std::variant<slice_validated, slice_receipt, slice_filled, first_grant, session_end>;
 
 } // namespace baton

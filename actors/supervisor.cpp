@@ -39,6 +39,19 @@ expected<> supervisor::admit(request_id request, instance_role side) const {
   return {};
 }
 
+expected<supervisor::record> supervisor::open(time_point now, request_id request,
+                                              std::chrono::milliseconds timeout) {
+  if (records_.size() >= options_.live_requests)
+    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
+                request, records_.size());
+  record entry;
+  entry.begin = now;
+  entry.deadline = now + timeout;
+  entry.result.request = request;
+  due(entry.deadline);
+  return entry;
+}
+
 expected<> supervisor::offer(time_point now, send_slice slice) {
   if (auto ok = admit(slice.request, instance_role::context); !ok)
     return ok;
@@ -57,6 +70,8 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
     if (work.slices.back().tokens.end != slice.tokens.begin)
       return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}",
                   id, slice.tokens.begin, work.slices.back().tokens.end);
+    if (slice.after)
+      work.unfilled.insert(static_cast<std::uint32_t>(work.slices.size()));
     work.slices.push_back(slice);
     if (entry.at == phase::running)
       backend_.tell(entry.key, std::move(slice));
@@ -70,25 +85,22 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
     return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
                 id, slice.tokens.begin);
   }
-  if (records_.size() >= options_.live_requests)
-    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
-                id, records_.size());
-  record entry;
-  entry.begin = now;
-  entry.deadline = now + slice.timeout;
-  entry.result.request = id;
+  auto entry = open(now, id, slice.timeout);
+  if (!entry)
+    return fail(entry.error());
   sending work;
   work.offer = random_id<offer_id>();
+  if (slice.after)
+    work.unfilled.insert(0);
   work.slices.push_back(std::move(slice));
   if (auto waiting = early_.extract(id)) {
     early_count_ -= waiting.mapped().size();
     for (auto& [rank, call] : waiting.mapped())
       work.calls.emplace(rank, std::move(call.call));
   }
-  entry.work = std::move(work);
-  due(entry.deadline);
+  entry->work = std::move(work);
   ++live_sends_;
-  begin_send(records_.emplace(id, std::move(entry)).first->second);
+  begin_send(records_.emplace(id, std::move(*entry)).first->second);
   return {};
 }
 
@@ -101,25 +113,19 @@ expected<> supervisor::receive(time_point now, receive_request request,
     return fail(errc::duplicate_request, "request {} is being received already; it goes on", id);
   if (auto ok = check(layout_, request); !ok)
     return ok;
-  if (records_.size() >= options_.live_requests)
-    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
-                id, records_.size());
-  record entry;
-  entry.begin = now;
-  entry.deadline = now + request.timeout;
-  entry.result.request = id;
+  auto entry = open(now, id, request.timeout);
+  if (!entry)
+    return fail(entry.error());
   receiving work;
   work.wants = wants_of(layout_, request);
   work.request = std::move(request);
   work.caller = caller;
-  entry.work = std::move(work);
-  due(entry.deadline);
-  begin_receive(now, records_.emplace(id, std::move(entry)).first->second);
+  entry->work = std::move(work);
+  begin_receive(records_.emplace(id, std::move(*entry)).first->second);
   return {};
 }
 
-void supervisor::cancel(time_point now, request_id request, caller_id caller) {
-  static_cast<void>(now);
+void supervisor::cancel(request_id request, caller_id caller) {
   const auto found = records_.find(request);
   if (found == records_.end()) {
     backend_.answer_safe(caller);
@@ -148,7 +154,7 @@ std::optional<request_state> supervisor::state_of(request_id request) const {
   return std::nullopt;
 }
 
-void supervisor::cancel_all(time_point) {
+void supervisor::cancel_all() {
   for (auto& [id, entry] : records_)
     condemn(entry,
             error{errc::shutting_down, fmt::format("request {} was alive when this rank shut "
@@ -305,14 +311,20 @@ void supervisor::reported(time_point now, session_key key, session_report report
     entry->result.pulling = micros(now - entry->granted_at.value_or(now));
   } else if (const auto* receipt = std::get_if<slice_receipt>(&report)) {
     std::get<sending>(entry->work).receipts[receipt->receiver].insert(receipt->slice);
+  } else if (const auto* filled = std::get_if<slice_filled>(&report)) {
+    std::get<sending>(entry->work).unfilled.erase(filled->slice);
   } else if (std::holds_alternative<first_grant>(report)) {
     if (!entry->granted_at)
       entry->granted_at = now;
-  } else if (const auto& end = std::get<session_end>(report); end.failure) {
-    retry_or_condemn(now, *entry, *end.failure);
   } else {
-    entry->succeeded = true;
-    retire(*entry);
+    const auto& end = std::get<session_end>(report);
+    dropped_ += end.dropped;
+    if (end.failure) {
+      retry_or_condemn(now, *entry, *end.failure);
+    } else {
+      entry->succeeded = true;
+      retire(*entry);
+    }
   }
 }
 
@@ -448,7 +460,7 @@ void supervisor::serve_waiters() {
   });
 }
 
-void supervisor::link_lost(time_point, link_loss loss) {
+void supervisor::link_lost(link_loss loss) {
   for (auto& [id, entry] : records_) {
     if (entry.at == phase::running) {
       backend_.tell(entry.key, loss);
@@ -485,7 +497,7 @@ void supervisor::sweep(time_point now) {
       if (side_of(entry) == instance_role::context)
         begin_send(entry);
       else
-        begin_receive(now, entry);
+        begin_receive(entry);
     }
     if (!entry.verdict) {
       due(entry.deadline);
@@ -506,36 +518,43 @@ error supervisor::deadline_error(const record& entry) const {
   const auto after =
       std::chrono::duration_cast<std::chrono::milliseconds>(entry.deadline - entry.begin);
   const auto id = entry.result.request;
-  if (const auto* work = std::get_if<sending>(&entry.work))
+  const auto* work = std::get_if<sending>(&entry.work);
+  if (work && !work->unfilled.empty())
+    return {errc::timed_out,
+            fmt::format("request {}: the GPU event of slice {} was not complete within {} ms", id,
+                        *work->unfilled.begin(), after.count())};
+  if (work)
     return {errc::timed_out,
             work->calls.empty()
                 ? fmt::format("request {}: no generation rank asked for it within {} ms", id,
                               after.count())
                 : fmt::format("request {}: its receivers did not finish within {} ms", id,
                               after.count())};
-  const auto& work = std::get<receiving>(entry.work);
-  if (!work.route)
+  const auto& wanted = std::get<receiving>(entry.work);
+  if (!wanted.route)
     return {errc::timed_out, fmt::format("request {}: context instance {} could not be reached "
                                          "within {} ms",
-                                         id, work.request.context.endpoint, after.count())};
+                                         id, wanted.request.context.endpoint, after.count())};
   std::string silent;
-  for (const auto& source : work.route->sources) {
-    const auto progress = work.progress.find(source.rank);
-    if (progress == work.progress.end() || !progress->second.complete())
+  for (const auto& source : wanted.route->sources) {
+    const auto progress = wanted.progress.find(source.rank);
+    if (progress == wanted.progress.end() || !progress->second.complete())
       silent += fmt::format("{}{}", silent.empty() ? "" : ", ", source.rank);
   }
-  return {errc::timed_out,
-          fmt::format("request {}: context rank(s) {} did not offer all of it within {} ms", id,
-                      silent, after.count())};
+  return {
+      errc::timed_out,
+      fmt::format("request {}: context rank(s) {} did not offer all of it within {} ms{}", id,
+                  silent, after.count(),
+                  wanted.request.after ? ", or the GPU event of its blocks was not complete" : "")};
 }
 
 // -- pieces ---------------------------------------------------------------------------------------
 
-void supervisor::begin_receive(time_point, record& entry) {
+void supervisor::begin_receive(record& entry) {
   assign_key(entry);
   entry.at = phase::routing;
   ++entry.result.attempts;
-  backend_.route(entry.key, std::get<receiving>(entry.work).request, entry.deadline);
+  backend_.route(entry.key, std::get<receiving>(entry.work).request);
 }
 
 void supervisor::begin_send(record& entry) {

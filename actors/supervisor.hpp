@@ -30,8 +30,8 @@ public:
 
   virtual void send(incarnation peer, wire_message message) = 0;
   /// Finds out where a request's cache comes from, and makes those peers ready. Answered by
-  /// `supervisor::routed`; a later answer than the deadline is ignored.
-  virtual void route(session_key key, const receive_request& request, time_point deadline) = 0;
+  /// `supervisor::routed`; an answer that comes after the request has ended is ignored.
+  virtual void route(session_key key, const receive_request& request) = 0;
   virtual void spawn(receive_spec spec) = 0;
   virtual void spawn(send_spec spec) = 0;
   virtual void tell(session_key key, session_input input) = 0;
@@ -71,7 +71,7 @@ public:
   /// Starts a receive. `caller` gets the outcome; without one it goes to `await_ended`.
   [[nodiscard]] expected<> receive(time_point now, receive_request request,
                                    std::optional<caller_id> caller);
-  void cancel(time_point now, request_id request, caller_id caller);
+  void cancel(request_id request, caller_id caller);
   /// Answers with the outcomes of one side that nobody has fetched, once there are `at_least` of
   /// them or no request of that side is live (nullopt: once none is live).
   void await_ended(instance_role side, std::optional<std::size_t> at_least, caller_id caller);
@@ -79,7 +79,7 @@ public:
   /// Refuses new work from now on; live requests go on.
   void refuse_new() noexcept { refusing_ = true; }
   /// Ends every live request with `shutting_down`.
-  void cancel_all(time_point now);
+  void cancel_all();
 
   // -- events
   // ------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ public:
   void reported(time_point now, session_key key, session_report report);
   void crashed(time_point now, session_key key, const std::string& reason);
   void retired(time_point now, session_key key);
-  void link_lost(time_point now, link_loss loss);
+  void link_lost(link_loss loss);
   /// Looks after deadlines and back-offs.
   void sweep(time_point now);
 
@@ -118,6 +118,7 @@ private:
   struct sending {
     offer_id offer;
     std::vector<send_slice> slices;
+    std::set<std::uint32_t> unfilled; ///< slices whose GPU event is not known to be complete
     std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
     std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< by receiver rank
   };
@@ -151,7 +152,10 @@ private:
   using record_map = std::unordered_map<request_id, record>;
 
   [[nodiscard]] expected<> admit(request_id request, instance_role side) const;
-  void begin_receive(time_point now, record& entry);
+  /// Makes the record of a new request, or refuses one too many.
+  [[nodiscard]] expected<record> open(time_point now, request_id request,
+                                      std::chrono::milliseconds timeout);
+  void begin_receive(record& entry);
   void begin_send(record& entry);
   void condemn(record& entry, error reason);
   void notify_peers(record& entry);

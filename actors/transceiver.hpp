@@ -44,13 +44,15 @@ public:
   /// Shuts down at once (drain time zero) unless `shutdown` was called.
   ~transceiver();
 
-  /// Context side: offers one slice. The blocks must stay untouched until the request has ended.
+  /// Context side: offers one slice, to be read once `slice.after` is complete. The blocks must
+  /// stay untouched from then on until the request has ended.
   /// @returns `duplicate_request` when the request's last slice was offered before,
   /// `invalid_argument`,
   ///          `out_of_resources`, `shutting_down`.
   [[nodiscard]] expected<> respond_and_send_async(send_slice slice);
 
-  /// Generation side: starts a receive; its end is reported by `check_gen_transfer_status`.
+  /// Generation side: starts a receive; its end is reported by `check_gen_transfer_status`. Nothing
+  /// is written before `request.after` is complete.
   [[nodiscard]] expected<> request_and_receive_async(receive_request request);
 
   /// Generation side: receives and waits for the end, at most `request.timeout` plus the clean-up

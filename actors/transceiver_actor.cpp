@@ -103,7 +103,7 @@ caf::result<bool> transceiver_state::cancel(request_id request) {
   const auto caller = ++last_caller_;
   auto promise = self_->make_response_promise<bool>();
   cancellers_.emplace(caller, promise);
-  supervisor_->cancel(self_->clock().now(), request, caller);
+  supervisor_->cancel(request, caller);
   settle();
   return promise;
 }
@@ -148,7 +148,7 @@ void transceiver_state::accept(knock visitor) {
 }
 
 void transceiver_state::end_all() {
-  supervisor_->cancel_all(self_->clock().now());
+  supervisor_->cancel_all();
   settle();
 }
 
@@ -185,7 +185,7 @@ void transceiver_state::link_changed(const link_event& event) {
   }
   router_->handle(event);
   if (loss)
-    supervisor_->link_lost(self_->clock().now(), *loss);
+    supervisor_->link_lost(*loss);
   settle();
 }
 
@@ -193,7 +193,7 @@ void transceiver_state::lost_link(incarnation peer) {
   const link_loss loss{peer, true};
   rank_->plane->forget(peer);
   router_->handle(loss);
-  supervisor_->link_lost(self_->clock().now(), loss);
+  supervisor_->link_lost(loss);
   settle();
 }
 
@@ -274,7 +274,7 @@ void transceiver_state::send(incarnation peer, wire_message message) {
   rank_->peers->send(peer, message);
 }
 
-void transceiver_state::route(session_key key, const receive_request& request, time_point) {
+void transceiver_state::route(session_key key, const receive_request& request) {
   if (request.context.endpoint == own_directory_)
     routed(key,
            tl::unexpected{attempt_failure{
@@ -288,14 +288,12 @@ void transceiver_state::route(session_key key, const receive_request& request, t
 
 void transceiver_state::spawn(receive_spec spec) {
   const auto key = spec.key;
-  watch(key, self_->spawn<caf::monitored>(receive_session, rank_, transceiver_actor{self_},
-                                          std::move(spec)));
+  watch(key, spawn_session(self_, rank_, std::move(spec)));
 }
 
 void transceiver_state::spawn(send_spec spec) {
   const auto key = spec.key;
-  watch(key, self_->spawn<caf::monitored>(send_session, rank_, transceiver_actor{self_},
-                                          std::move(spec)));
+  watch(key, spawn_session(self_, rank_, std::move(spec)));
 }
 
 void transceiver_state::watch(session_key key, session_actor session) {
@@ -363,7 +361,7 @@ void transceiver_state::send_client(directory_errand errand) {
                                                   std::move(errand)));
 }
 
-void transceiver_state::connect(const rank_info& peer, const instance_info&) {
+void transceiver_state::connect(const rank_info& peer) {
   const auto life = peer.layout.life;
   if (links_.contains(life))
     return;

@@ -57,7 +57,7 @@ public:
   // -- supervisor_backend
   // --------------------------------------------------------------------------------------
   void send(incarnation peer, wire_message message) override;
-  void route(session_key key, const receive_request& request, time_point deadline) override;
+  void route(session_key key, const receive_request& request) override;
   void spawn(receive_spec spec) override;
   void spawn(send_spec spec) override;
   void tell(session_key key, session_input input) override;
@@ -70,7 +70,7 @@ public:
   // -- router_backend
   // ------------------------------------------------------------------------------------------
   void describe(const std::string& endpoint) override;
-  void connect(const rank_info& peer, const instance_info& instance) override;
+  void connect(const rank_info& peer) override;
   void routed(session_key key, tl::expected<receive_route, attempt_failure> route) override;
 
 private:

@@ -44,6 +44,17 @@ struct each_way_out {
     BOOST_REQUIRE(reached());
   }
 
+  /// Offers the first block of two, and asks for both: returns with the session waiting.
+  std::future<outcome> receive_half(std::uint64_t id) {
+    auto part = world->slice(id, 3, 8);
+    part.tokens = {0, 4};
+    part.last = false;
+    BOOST_REQUIRE(world->context().door().respond_and_send_async(part).has_value());
+    auto waiting = receive(world->wish(id, 9, 8));
+    wait_for([&] { return world->generation().door().stats().sessions == 1; });
+    return waiting;
+  }
+
   outcome context_outcome() {
     auto ended = world->context().door().check_context_transfer_status(1);
     BOOST_REQUIRE(ended.size() == 1u);
@@ -174,14 +185,7 @@ BOOST_AUTO_TEST_CASE(a_cancel_by_the_generation_side_ends_both) {
   wait_for([&] { return world->context().door().stats().early_requests == 1; });
   BOOST_TEST(world->generation().door().cancel_request(request_id{1}));
   BOOST_TEST((code_of(waiting.get()) == errc::cancelled));
-  auto part = world->slice(2, 3, 8);
-  part.tokens = {0, 4};
-  part.last = false;
-  BOOST_REQUIRE(world->context().door().respond_and_send_async(part).has_value());
-  waiting = receive(world->wish(2, 9, 8));
-  wait_for([&] {
-    return world->generation().holds(9, 0) && world->generation().door().stats().sessions == 1;
-  });
+  waiting = receive_half(2);
   BOOST_TEST(world->generation().door().cancel_request(request_id{2}));
   BOOST_TEST((code_of(waiting.get()) == errc::cancelled));
   BOOST_TEST((code_of(context_outcome()) == errc::cancelled));
@@ -189,12 +193,7 @@ BOOST_AUTO_TEST_CASE(a_cancel_by_the_generation_side_ends_both) {
 
 BOOST_AUTO_TEST_CASE(a_cancel_by_the_context_side_ends_both) {
   start();
-  auto part = world->slice(1, 3, 8);
-  part.tokens = {0, 4};
-  part.last = false;
-  BOOST_REQUIRE(world->context().door().respond_and_send_async(part).has_value());
-  auto waiting = receive(world->wish(1, 9, 8));
-  wait_for([&] { return world->generation().door().stats().sessions == 1; });
+  auto waiting = receive_half(1);
   BOOST_TEST(world->context().door().cancel_request(request_id{1}));
   BOOST_TEST((code_of(waiting.get()) == errc::cancelled));
   BOOST_TEST((code_of(context_outcome()) == errc::cancelled));
@@ -208,12 +207,7 @@ BOOST_AUTO_TEST_CASE(a_cancel_by_the_context_side_ends_both) {
 
 BOOST_AUTO_TEST_CASE(both_sides_may_cancel_at_once) {
   start();
-  auto part = world->slice(1, 3, 8);
-  part.tokens = {0, 4};
-  part.last = false;
-  BOOST_REQUIRE(world->context().door().respond_and_send_async(part).has_value());
-  auto waiting = receive(world->wish(1, 9, 8));
-  wait_for([&] { return world->generation().door().stats().sessions == 1; });
+  auto waiting = receive_half(1);
   auto other = std::async(std::launch::async,
                           [&] { return world->context().door().cancel_request(request_id{1}); });
   BOOST_TEST(world->generation().door().cancel_request(request_id{1}));

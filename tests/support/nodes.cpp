@@ -3,31 +3,45 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <stdexcept>
 #include <thread>
+
+#include "examples/support/value_of.hpp"
+#include "gpu/device.hpp"
+#include "gpu/stream.hpp"
 
 namespace baton::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-template <class T>
-T value_of(expected<T> result) {
-  if (!result)
-    throw std::runtime_error{to_string(result.error())};
-  return std::move(*result);
-}
+using examples::value_of;
 
 std::shared_ptr<rank_plane> make_plane(const rank_layout& layout, plane_options lanes) {
-  std::vector<host_pool> pools;
+  std::vector<memory_pool> pools;
   for (const auto& pool : layout.pools)
-    pools.push_back(value_of(host_pool::create(pool.bytes())));
+    if (pool.kind == memory_kind::cuda)
+      pools.emplace_back(
+          value_of(device_pool::create(static_cast<int>(pool.device), pool.bytes())));
+    else
+      pools.emplace_back(value_of(host_pool::create(pool.bytes())));
   return value_of(rank_plane::create(layout.life, layout, std::move(pools), std::move(lanes)));
 }
 
-rank_layout with_life(rank_layout layout) {
+rank_layout complete(rank_layout layout, int gpu) {
   layout.life = random_id<incarnation>();
+  if (gpu >= 0)
+    for (auto& pool : layout.pools) {
+      pool.kind = memory_kind::cuda;
+      pool.device = static_cast<std::uint32_t>(gpu);
+      pool.device_uuid = value_of(describe_gpu(gpu)).uuid;
+    }
   return layout;
+}
+
+void copy_block(std::byte* to, const std::byte* from, std::size_t bytes, memory_kind kind) {
+  if (kind == memory_kind::host)
+    std::memcpy(to, from, bytes);
+  else if (auto copied = copy_now(to, from, bytes); !copied)
+    throw std::runtime_error{to_string(copied.error())};
 }
 
 std::vector<std::uint32_t> blocks_from(std::uint32_t first, std::uint32_t tokens,
@@ -46,8 +60,8 @@ std::size_t entries(const char* folder) {
 } // namespace
 
 node::node(rank_layout layout, std::string directory, transceiver_options options,
-           plane_options lanes)
-    : layout_{with_life(std::move(layout))}, plane_{make_plane(layout_, std::move(lanes))} {
+           plane_options lanes, int gpu)
+    : layout_{complete(std::move(layout), gpu)}, plane_{make_plane(layout_, std::move(lanes))} {
   rank_endpoint endpoint;
   endpoint.directory = std::move(directory);
   transceiver_ = std::make_unique<transceiver>(value_of(
@@ -55,14 +69,16 @@ node::node(rank_layout layout, std::string directory, transceiver_options option
 }
 
 void node::fill(std::uint32_t block, std::uint8_t byte) {
-  const auto bytes = layout_.pools[0].slot_bytes;
-  std::memset(plane_->pool(0).data() + block * bytes, byte, bytes);
+  const auto& pool = layout_.pools[0];
+  const std::vector<std::byte> full(pool.slot_bytes, std::byte{byte});
+  copy_block(plane_->pool(0).data() + block * full.size(), full.data(), full.size(), pool.kind);
 }
 
 bool node::holds(std::uint32_t block, std::uint8_t byte) const {
-  const auto bytes = layout_.pools[0].slot_bytes;
-  const auto* data = plane_->pool(0).data() + block * bytes;
-  return std::all_of(data, data + bytes, [&](std::byte b) { return b == std::byte{byte}; });
+  const auto& pool = layout_.pools[0];
+  std::vector<std::byte> copy(pool.slot_bytes);
+  copy_block(copy.data(), plane_->pool(0).data() + block * copy.size(), copy.size(), pool.kind);
+  return std::ranges::all_of(copy, [&](std::byte b) { return b == std::byte{byte}; });
 }
 
 deployment::shape::shape() {
@@ -77,14 +93,16 @@ deployment::deployment() : deployment{shape{}} {
 
 deployment::deployment(shape form) {
   const auto build = [&](auto& nodes, const handoff::side_spec& side, instance_role role,
-                         const char* name, const transceiver_options& options) {
+                         const char* name, const transceiver_options& options, int gpu) {
     for (auto& layout : value_of(handoff::build_instance(form.model, side, role, name)))
       nodes.push_back(std::make_unique<node>(std::move(layout),
                                              nodes.empty() ? "" : nodes[0]->door().endpoint(),
-                                             options, form.lanes));
+                                             options, form.lanes, gpu));
   };
-  build(contexts, form.context, instance_role::context, "c", form.context_options);
-  build(generations, form.generation, instance_role::generation, "g", form.generation_options);
+  build(contexts, form.context, instance_role::context, "c", form.context_options,
+        form.context_gpu);
+  build(generations, form.generation, instance_role::generation, "g", form.generation_options,
+        form.generation_gpu);
 }
 
 send_slice deployment::slice(std::uint64_t id, std::uint32_t first_block, std::uint32_t tokens,

@@ -15,15 +15,16 @@ namespace baton::test {
 /// One real rank in this process: actor system, data plane and transceiver of its own.
 class node {
 public:
+  /// @param gpu  ordinal of the GPU that the pools lie on; -1: host memory.
   node(rank_layout layout, std::string directory, transceiver_options options = {},
-       plane_options lanes = {});
+       plane_options lanes = {}, int gpu = -1);
 
   [[nodiscard]] transceiver& door() noexcept { return *transceiver_; }
   [[nodiscard]] rank_plane& plane() noexcept { return *plane_; }
   [[nodiscard]] const rank_layout& layout() const noexcept { return layout_; }
   [[nodiscard]] caf::actor_system& system() noexcept { return system_; }
 
-  /// Fills a block with a byte; reads its first byte.
+  /// Fills a block with a byte; tells whether it is full of that.
   void fill(std::uint32_t block, std::uint8_t byte);
   [[nodiscard]] bool holds(std::uint32_t block, std::uint8_t byte) const;
 
@@ -45,6 +46,8 @@ struct deployment {
     transceiver_options context_options;
     transceiver_options generation_options;
     plane_options lanes;
+    int context_gpu = -1; ///< see `node`
+    int generation_gpu = -1;
   };
 
   deployment();

@@ -68,6 +68,14 @@ public:
                           found->second->receiver_->pulled(source, slice, std::move(result));
                       });
   }
+  void when(std::uint32_t slice, gpu_event_ref event) override {
+    rank_.plane_.when(key_, event, [&rank = rank_, key = key_, slice](expected<> complete) {
+      rank.later([&rank, key, slice, complete = std::move(complete)] {
+        if (const auto found = rank.sessions_.find(key); found != rank.sessions_.end())
+          found->second->sender_->filled(slice, complete);
+      });
+    });
+  }
   expected<lease> grant(grant_spec spec) override {
     return rank_.plane_.grant(key_, std::move(spec));
   }
@@ -111,20 +119,23 @@ void simulated_rank::offer(request_id request, std::vector<token_range> slices,
   if (dead_)
     return;
   const auto table = draw(slices.back().end);
-  for (auto id : table.blocks)
-    plane_.write("full", id, request.value);
   expectations_[request] = {slices.back().end, 0, table.blocks};
   for (std::size_t i = 0; i < slices.size(); ++i)
-    world_.clock_.after(
-        gap * i, [this, request, timeout, table, slice = slices[i], last = i + 1 == slices.size()] {
-          if (dead_)
-            return;
-          send_slice part{request, slice, last, {table}, std::nullopt, timeout};
-          if (last)
-            part.aux = aux_data{{static_cast<std::int32_t>(request.value)}, {}, {}};
-          // A slice that comes after the request's end is refused; that is not an error here.
-          static_cast<void>(supervisor_->offer(world_.clock_.now(), std::move(part)));
-        });
+    world_.clock_.after(gap * i, [this, request, timeout, table, i, slice = slices[i],
+                                  last = i + 1 == slices.size()] {
+      if (dead_)
+        return;
+      send_slice part{request, slice, last, {table}, std::nullopt, timeout};
+      const std::vector<std::uint32_t> blocks{table.blocks.begin() + slice.begin,
+                                              table.blocks.begin() + slice.end};
+      part.after = start_work(request, static_cast<std::uint32_t>(i), blocks);
+      if (!part.after)
+        fill(request, blocks);
+      if (last)
+        part.aux = aux_data{{static_cast<std::int32_t>(request.value)}, {}, {}};
+      // A slice that comes after the request's end is refused; that is not an error here.
+      static_cast<void>(supervisor_->offer(world_.clock_.now(), std::move(part)));
+    });
 }
 
 void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
@@ -134,15 +145,52 @@ void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint
   const auto table = draw(tokens);
   expectations_[request] = {tokens, cached, table.blocks};
   receive_request call{request, {"context", 0}, tokens, cached, {table}, timeout};
+  call.after = start_work(request, 0, table.blocks);
   if (auto ok = supervisor_->receive(world_.clock_.now(), std::move(call), request.value); !ok)
     world_.complain(fmt::format("receive of {} refused: {}", request, ok.error().text));
+}
+
+gpu_event_ref simulated_rank::start_work(request_id request, std::uint32_t slice,
+                                         std::vector<std::uint32_t> blocks) {
+  const auto& faults = world_.faults_;
+  const bool by_chance = faults.events > 0 && world_.clock_.chance(faults.events);
+  if (!holding_ && !by_chance)
+    return {};
+  auto& work = works_[{request, slice}];
+  work.blocks = std::move(blocks);
+  if (!holding_)
+    world_.clock_.after(
+        world_.clock_.delay(faults.longest_work),
+        [this, request, slice, failed = world_.clock_.chance(faults.event_failure)] {
+          finish_work(request, slice, failed);
+        });
+  return {&work.event};
+}
+
+void simulated_rank::finish_work(request_id request, std::uint32_t slice, bool failed) {
+  auto& work = works_.at({request, slice});
+  if (role_ == instance_role::context && !failed)
+    fill(request, work.blocks);
+  if (role_ == instance_role::generation && !dead_ && !outcomes_.contains(request))
+    for (auto block : work.blocks)
+      if (plane_.block("full", block) != 0)
+        world_.complain(fmt::format("request {}: block {} was written while the GPU still used it",
+                                    request, block));
+  (failed ? work.event.failed : work.event.complete) = true;
+}
+
+void simulated_rank::fill(request_id request, const std::vector<std::uint32_t>& blocks) {
+  if (dead_ || outcomes_.contains(request))
+    return;
+  for (auto block : blocks)
+    plane_.write("full", block, request.value);
 }
 
 void simulated_rank::cancel(request_id request) {
   if (dead_)
     return;
   ++cancels_open_;
-  supervisor_->cancel(world_.clock_.now(), request, 0);
+  supervisor_->cancel(request, 0);
 }
 
 void simulated_rank::die() {
@@ -168,7 +216,7 @@ void simulated_rank::send(incarnation peer, wire_message message) {
     });
 }
 
-void simulated_rank::route(session_key key, const receive_request&, time_point) {
+void simulated_rank::route(session_key key, const receive_request&) {
   receive_route route;
   const auto sources = world_.size_.context;
   bool gone = false;
@@ -326,7 +374,7 @@ void simulation::kill(simulated_rank& victim) {
     if (rank != &victim)
       clock_.after(clock_.delay(faults_.longest_message), [rank, life = victim.life_, this] {
         if (!rank->dead_)
-          rank->supervisor_->link_lost(clock_.now(), {life, true});
+          rank->supervisor_->link_lost({life, true});
       });
 }
 
@@ -334,7 +382,7 @@ void simulation::break_link(simulated_rank& a, simulated_rank& b) {
   for (auto [from, to] : {std::pair{&a, &b}, std::pair{&b, &a}})
     clock_.after(clock_.delay(faults_.longest_message), [from = from, life = to->life_, this] {
       if (!from->dead_)
-        from->supervisor_->link_lost(clock_.now(), {life, false});
+        from->supervisor_->link_lost({life, false});
     });
 }
 
@@ -364,6 +412,7 @@ std::vector<std::string> simulation::settle(std::chrono::milliseconds longest) {
     check("sessions", rank->sessions_.size());
     check("leases", rank->plane_.granted());
     check("jobs", rank->plane_.jobs());
+    check("waits for events", rank->plane_.waits());
     check("unanswered cancels", rank->cancels_open_);
     for (const auto& [id, want] : rank->expectations_) {
       if (!rank->outcomes_.contains(id))

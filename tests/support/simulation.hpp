@@ -21,7 +21,10 @@ struct chaos {
   double repeat = 0;
   double crash = 0; ///< of a session, each time it is told something
   double route_failure = 0;
+  double events = 0;        ///< of a slice or a receive to come with a GPU event
+  double event_failure = 0; ///< of the work before such an event
   std::chrono::microseconds longest_message{1'000};
+  std::chrono::microseconds longest_work{30'000}; ///< of the GPU before an event
   fake_faults lane;
 };
 
@@ -40,6 +43,12 @@ public:
   void receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
                std::chrono::milliseconds timeout);
   void cancel(request_id request);
+  /// From now on each slice and each receive comes with a GPU event that only `finish_work`
+  /// completes.
+  void hold_work() noexcept { holding_ = true; }
+  /// The GPU work of a slice (receives: 0) ends: a context rank's blocks are filled only now, and a
+  /// generation rank's must have been left alone until now.
+  void finish_work(request_id request, std::uint32_t slice = 0, bool failed = false);
   void sweep();
   /// The process is killed: nothing of it runs any more.
   void die();
@@ -55,7 +64,7 @@ public:
   // -- supervisor_backend
   // ----------------------------------------------------------------------------------
   void send(incarnation peer, wire_message message) override;
-  void route(session_key key, const receive_request& request, time_point deadline) override;
+  void route(session_key key, const receive_request& request) override;
   void spawn(receive_spec spec) override;
   void spawn(send_spec spec) override;
   void tell(session_key key, session_input input) override;
@@ -73,8 +82,16 @@ private:
     std::vector<std::uint32_t> blocks;
   };
 
+  struct gpu_work {
+    fake_event event;
+    std::vector<std::uint32_t> blocks;
+  };
+
   template <class Spec>
   void start(Spec spec);
+  [[nodiscard]] gpu_event_ref start_work(request_id request, std::uint32_t slice,
+                                         std::vector<std::uint32_t> blocks);
+  void fill(request_id request, const std::vector<std::uint32_t>& blocks);
   void ended(outcome result);
   void later(std::function<void()> action);
   [[nodiscard]] group_blocks draw(std::uint32_t tokens);
@@ -88,6 +105,8 @@ private:
   std::map<session_key, std::shared_ptr<session>> sessions_;
   std::map<request_id, expectation> expectations_;
   std::map<request_id, outcome> outcomes_;
+  std::map<std::pair<request_id, std::uint32_t>, gpu_work> works_; ///< by request and slice
+  bool holding_ = false;
   std::uint32_t next_block_ = 0;
   std::size_t cancels_open_ = 0;
   bool dead_ = false;
