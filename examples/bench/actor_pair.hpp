@@ -13,6 +13,8 @@ namespace baton::bench {
 class actor_pair {
 public:
   explicit actor_pair(const cache_setup& setup);
+  /// @param context, generation see `actor_start`.
+  actor_pair(const nlohmann::json& context, const nlohmann::json& generation);
 
   [[nodiscard]] remote_rank& context() noexcept { return context_; }
   [[nodiscard]] remote_rank& generation() noexcept { return generation_; }
@@ -22,6 +24,8 @@ public:
 
   /// Offers requests, then receives one after the other. @returns microseconds of each.
   [[nodiscard]] std::vector<double> hand_over(std::size_t first, std::size_t count);
+  /// The same for all at once. @returns microseconds from the first call to the last end.
+  [[nodiscard]] double hand_over_together(std::size_t first, std::size_t count);
   /// Checks all bytes, once all requests were handed over.
   void check();
   void end();

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "examples/bench/echo.hpp"
+#include "examples/bench/plane_card.hpp"
 #include "examples/bench/statistics.hpp"
 #include "examples/support/value_of.hpp"
 
@@ -63,14 +64,24 @@ json actor_start(instance_role role, const cache_setup& setup) {
   return {{"kind", "actor"}, {"role", role}, {"cache", setup}};
 }
 
+json actor_start(instance_role role, const gpu_setup& setup, int device,
+                 const plane_options& options) {
+  return {{"kind", "actor"},
+          {"role", role},
+          {"cache", setup},
+          {"gpu", device},
+          {"options", to_json_value(options)}};
+}
+
 actor_rank::actor_rank(const json& start)
-    : cache_{start.at("cache").get<cache_setup>(), start.at("role").get<instance_role>()},
-      plane_{
-          value_of(rank_plane::create(cache_.layout().life, cache_.layout(), cache_.make_pools()))},
+    : cache_{make_cache(start)},
+      plane_{value_of(rank_plane::create(
+          cache_->layout().life, cache_->layout(), cache_->make_pools(),
+          start.contains("options") ? options_of(start.at("options")) : plane_options{}))},
       system_{config_},
-      transceiver_{value_of(transceiver::start(system_, cache_.layout(), plane_, {}))},
+      transceiver_{value_of(transceiver::start(system_, cache_->layout(), plane_, {}))},
       echo_{spawn_echo(system_)} {
-  cache_.prepare(*plane_);
+  cache_->prepare(*plane_);
   const auto port = system_.middleman().publish(echo_, 0, loopback);
   if (!port)
     throw std::runtime_error{"the echo actor cannot be published"};
@@ -96,6 +107,8 @@ json actor_rank::answer(const std::string& verb, const json& arguments) {
   } else if (verb == "receive") {
     for (auto i = first(); i < first() + count(); ++i)
       result.push_back(receive(i, endpoint()));
+  } else if (verb == "receive_together") {
+    result = receive_together(first(), count(), endpoint());
   } else if (verb == "ping") {
     result = ping(arguments);
   } else if (verb == "begin") {
@@ -112,7 +125,7 @@ json actor_rank::answer(const std::string& verb, const json& arguments) {
   } else if (verb == "rest") {
     result = rest(milliseconds{arguments.get<int>()});
   } else if (verb == "check") {
-    result = cache_.wrong_bytes(*plane_);
+    result = cache_->wrong_bytes(*plane_);
   } else {
     throw std::invalid_argument{"an actor rank cannot " + verb};
   }
@@ -121,9 +134,9 @@ json actor_rank::answer(const std::string& verb, const json& arguments) {
 
 void actor_rank::offer(std::size_t request) {
   send_slice slice;
-  slice.request = cache_.id_of(request);
-  slice.tokens = cache_.tokens();
-  slice.blocks = cache_.blocks_of(request);
+  slice.request = cache_->id_of(request);
+  slice.tokens = cache_->tokens();
+  slice.blocks = cache_->blocks_of(request);
   value_of(transceiver_.respond_and_send_async(std::move(slice)));
 }
 
@@ -137,17 +150,34 @@ receive_request actor_rank::wanted(request_id id, std::size_t blocks_of,
   receive_request request;
   request.request = id;
   request.context.endpoint = endpoint;
-  request.tokens = cache_.tokens().end;
-  request.blocks = cache_.blocks_of(blocks_of);
+  request.tokens = cache_->tokens().end;
+  request.blocks = cache_->blocks_of(blocks_of);
   return request;
 }
 
 double actor_rank::receive(std::size_t request, const std::string& endpoint) {
-  auto what = wanted(cache_.id_of(request), request, endpoint);
+  auto what = wanted(cache_->id_of(request), request, endpoint);
   const stopwatch watch;
   const auto ended = transceiver_.request_and_receive_sync(std::move(what));
   const auto us = watch.microseconds();
   require_end(ended);
+  return us;
+}
+
+double actor_rank::receive_together(std::size_t first, std::size_t count,
+                                    const std::string& endpoint) {
+  std::vector<receive_request> wishes;
+  for (auto request = first; request < first + count; ++request)
+    wishes.push_back(wanted(cache_->id_of(request), request, endpoint));
+  const stopwatch watch;
+  for (auto& wish : wishes)
+    value_of(transceiver_.request_and_receive_async(std::move(wish)));
+  const auto all = transceiver_.check_gen_transfer_status(std::nullopt);
+  const auto us = watch.microseconds();
+  for (const auto& ended : all)
+    require_end(ended);
+  if (all.size() != count)
+    throw std::runtime_error{fmt::format("{} of {} requests ended", all.size(), count)};
   return us;
 }
 

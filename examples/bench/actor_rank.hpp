@@ -8,12 +8,16 @@
 #include "actors/config.hpp"
 #include "actors/transceiver.hpp"
 #include "examples/bench/cache.hpp"
+#include "examples/bench/gpu_setup.hpp"
 #include "examples/bench/rank_server.hpp"
 
 namespace baton::bench {
 
 /// Returns what an `actor_rank` is started with.
 [[nodiscard]] nlohmann::json actor_start(instance_role role, const cache_setup& setup);
+/// The same with pools on a GPU.
+[[nodiscard]] nlohmann::json actor_start(instance_role role, const gpu_setup& setup, int device,
+                                         const plane_options& options);
 
 /// A whole rank, used through the blocking facade.
 ///
@@ -23,6 +27,7 @@ namespace baton::bench {
 /// | offer | `first`, `count` of requests | |
 /// | offered | | waits until all of them have ended well |
 /// | receive | `first`, `count`, `endpoint` | microseconds of each |
+/// | receive_together | the same | microseconds until all have ended |
 /// | ping | `port`, `count`, `bytes` | `blocking`, `events`: microseconds of each round trip |
 /// | begin | `first`, `count` of request ids, `endpoint` | |
 /// | cancel | `first`, `count`, `threads` | seconds until all blocks are safe |
@@ -42,13 +47,15 @@ private:
   void offer(std::size_t request);
   void wait_for_offers();
   [[nodiscard]] double receive(std::size_t request, const std::string& endpoint);
+  [[nodiscard]] double receive_together(std::size_t first, std::size_t count,
+                                        const std::string& endpoint);
   [[nodiscard]] nlohmann::json ping(const nlohmann::json& arguments);
   void begin(request_id request, const std::string& endpoint);
   [[nodiscard]] double cancel(std::uint64_t first, std::uint64_t count, std::size_t threads);
   [[nodiscard]] receive_request wanted(request_id id, std::size_t blocks_of,
                                        const std::string& endpoint) const;
 
-  rank_cache cache_;
+  std::unique_ptr<bench_cache> cache_;
   std::shared_ptr<rank_plane> plane_;
   actor_config config_;
   caf::actor_system system_;

@@ -50,10 +50,10 @@ token_range rank_cache::tokens() const noexcept {
   return {0, run_.requests.front().tokens};
 }
 
-std::vector<host_pool> rank_cache::make_pools() const {
-  std::vector<host_pool> pools;
+std::vector<memory_pool> rank_cache::make_pools() const {
+  std::vector<memory_pool> pools;
   for (const auto& pool : layout_.pools)
-    pools.push_back(value_of(host_pool::create(pool.bytes())));
+    pools.emplace_back(value_of(host_pool::create(pool.bytes())));
   return pools;
 }
 

@@ -7,11 +7,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "examples/bench/bench_cache.hpp"
 #include "examples/handoff/blocks.hpp"
 #include "examples/handoff/content.hpp"
 #include "examples/handoff/scenario.hpp"
-#include "transport/pool.hpp"
-#include "transport/rank_plane.hpp"
 
 namespace baton::bench {
 
@@ -33,26 +32,23 @@ struct cache_setup {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(cache_setup, layers, requests, blocks)
 
-/// The cache of one rank: its layout under a new incarnation, and which blocks each request has.
-class rank_cache {
+/// The cache of one rank in host memory.
+class rank_cache final : public bench_cache {
 public:
   rank_cache(const cache_setup& setup, instance_role role);
 
-  [[nodiscard]] const rank_layout& layout() const noexcept { return layout_; }
-  /// The id of the request at this position.
-  [[nodiscard]] request_id id_of(std::size_t request) const { return run_.requests.at(request).id; }
-  [[nodiscard]] token_range tokens() const noexcept;
-  [[nodiscard]] const std::vector<group_blocks>& blocks_of(std::size_t request) const {
+  [[nodiscard]] const rank_layout& layout() const noexcept override { return layout_; }
+  [[nodiscard]] request_id id_of(std::size_t request) const override {
+    return run_.requests.at(request).id;
+  }
+  [[nodiscard]] token_range tokens() const noexcept override;
+  [[nodiscard]] const std::vector<group_blocks>& blocks_of(std::size_t request) const override {
     return tables_.at(request);
   }
 
-  [[nodiscard]] std::vector<host_pool> make_pools() const;
-  /// Context: writes what is to be handed over. Generation: writes what nothing may stay of.
-  void prepare(const rank_plane& plane) const;
-  /// Checks every byte of the pools, as they must be once all requests were handed over.
-  ///
-  /// @returns how many are wrong.
-  [[nodiscard]] std::uint64_t wrong_bytes(const rank_plane& plane) const;
+  [[nodiscard]] std::vector<memory_pool> make_pools() const override;
+  void prepare(const rank_plane& plane) const override;
+  [[nodiscard]] std::uint64_t wrong_bytes(const rank_plane& plane) const override;
 
 private:
   [[nodiscard]] handoff::rank_cache view(const rank_plane& plane) const;

@@ -12,6 +12,7 @@ namespace baton::bench {
 struct bench_case {
   const char* name;
   const char* about;
+  bool gpu; ///< needs GPUs: two, or as a makeshift one
   findings (*run)(const settings&);
 };
 
@@ -24,5 +25,14 @@ struct bench_case {
 [[nodiscard]] findings measure_latency(const settings& how);
 [[nodiscard]] findings measure_waiting(const settings& how);
 [[nodiscard]] findings measure_idle(const settings& how);
+[[nodiscard]] findings measure_gpu_mapped(const settings& how);
+[[nodiscard]] findings measure_gpu_blocks(const settings& how);
+[[nodiscard]] findings measure_gpu_reshape(const settings& how);
+[[nodiscard]] findings measure_gpu_llama(const settings& how);
+[[nodiscard]] findings measure_gpu_requests(const settings& how);
+[[nodiscard]] findings measure_gpu_latency(const settings& how);
+[[nodiscard]] findings measure_gpu_compute(const settings& how);
+[[nodiscard]] findings measure_gpu_ucx(const settings& how);
+[[nodiscard]] findings measure_gpu_tcp(const settings& how);
 
 } // namespace baton::bench

@@ -4,13 +4,12 @@
 
 #include "examples/bench/actor_pair.hpp"
 #include "examples/bench/cases.hpp"
+#include "examples/bench/latency.hpp"
 #include "messages/wire.hpp"
 
 namespace baton::bench {
 
 namespace {
-
-constexpr std::uint32_t layers = 4;
 
 /// Returns the size of what a request of one block is asked for with.
 std::size_t question_bytes() {
@@ -38,18 +37,15 @@ struct series {
 
 } // namespace
 
-findings measure_latency(const settings& how) {
-  constexpr double most = 3;
-  const auto batch = how.sized(200u, 20u);
+findings compare_latency(actor_pair& ranks, std::size_t runs, std::uint32_t batch, double most) {
   const auto bytes = question_bytes();
-  actor_pair ranks{{layers, batch * static_cast<std::uint32_t>(how.runs + 1), 1}};
   const nlohmann::json ping{{"port", ranks.echo_port()}, {"count", batch}, {"bytes", bytes}};
   series receive;
   series blocking;
   series events;
   static_cast<void>(ranks.hand_over(0, batch));
   ranks.generation().ask("ping", ping);
-  for (std::size_t run = 1; run <= how.runs; ++run) {
+  for (std::size_t run = 1; run <= runs; ++run) {
     receive.add(ranks.hand_over(run * batch, batch));
     const auto bare = ranks.generation().ask("ping", ping);
     blocking.add(bare.at("blocking").get<std::vector<double>>());
@@ -67,7 +63,13 @@ findings measure_latency(const settings& how) {
             at_most(most)}},
           {fmt::format("1 block of {} KiB per request, {} requests a run; a bare round trip is {} "
                        "bytes there and back, from a scoped_actor",
-                       layers * fragment_bytes / 1024, batch, bytes)}};
+                       latency_layers * fragment_bytes / 1024, batch, bytes)}};
+}
+
+findings measure_latency(const settings& how) {
+  const auto batch = how.sized(200u, 20u);
+  actor_pair ranks{{latency_layers, batch * static_cast<std::uint32_t>(how.runs + 1), 1}};
+  return compare_latency(ranks, how.runs, batch, 3);
 }
 
 } // namespace baton::bench

@@ -108,8 +108,9 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-std::vector<std::string> environment_for(const std::string& program, const plane_options& options) {
-  auto added = perftest_environment(options);
+std::vector<std::string> environment_for(const std::string& program, const plane_options& options,
+                                         perftest_memory memory) {
+  auto added = perftest_environment(options, memory);
   added.emplace_back("UCX_WARN_UNUSED_ENV_VARS", "n");
   // It finds its libraries next to itself, as they were unpacked.
   const auto home = std::filesystem::path{program}.parent_path().parent_path();
@@ -128,7 +129,7 @@ std::vector<std::string> environment_for(const std::string& program, const plane
 
 /// Takes the time per message from the line of final numbers: messages, then three times in
 /// microseconds (median, average, overall), then rates.
-double bandwidth_in(const std::string& said) {
+double bandwidth_in(const std::string& said, std::size_t message) {
   std::istringstream lines{said};
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words{line};
@@ -137,34 +138,39 @@ double bandwidth_in(const std::string& said) {
     double average = 0;
     double overall = 0;
     if (words >> messages >> median >> average >> overall && overall > 0)
-      return static_cast<double>(perftest_message) / overall * 1e6;
+      return static_cast<double>(message) / overall * 1e6;
   }
   throw std::runtime_error{"ucx_perftest gave no figures: " + said};
 }
 
 } // namespace
 
-std::vector<std::pair<std::string, std::string>>
-perftest_environment(const plane_options& options) {
+std::vector<std::pair<std::string, std::string>> perftest_environment(const plane_options& options,
+                                                                      perftest_memory memory) {
   auto all = ucx_settings_of(options);
-  for (auto& [name, value] : all)
+  for (auto& [name, value] : all) {
+    if (name == "TLS" && memory == perftest_memory::cuda && value.find("cuda") == std::string::npos)
+      value += value == "tcp" ? ",cuda_copy" : ",cuda_ipc,cuda_copy";
     name.insert(0, "UCX_");
+  }
   return all;
 }
 
-double run_perftest(const std::string& path, const plane_options& options, std::size_t messages) {
-  const auto environment = environment_for(path, options);
+double run_perftest(const std::string& path, const plane_options& options, std::size_t messages,
+                    const perftest_messages& kind) {
+  const auto environment = environment_for(path, options, kind.memory);
+  const auto* const memory = kind.memory == perftest_memory::cuda ? "cuda" : "host";
   const auto port = std::to_string(free_port());
   const auto warm_up = std::to_string(messages / 8 + 1);
-  program server{{path, "-e", "-p", port}, environment};
+  program server{{path, "-e", "-p", port, "-c", "0"}, environment};
   for (int attempt = 0; attempt < most_attempts; ++attempt) {
-    program client{{path, "127.0.0.1", "-e", "-p", port, "-f", "-t", "ucp_am_bw", "-s",
-                    std::to_string(perftest_message), "-n", std::to_string(messages), "-w",
-                    warm_up},
+    program client{{path, "127.0.0.1", "-e", "-p", port, "-f", "-c", "1", "-t", "ucp_am_bw", "-s",
+                    std::to_string(kind.bytes), "-n", std::to_string(messages), "-w", warm_up, "-m",
+                    memory},
                    environment};
     const auto [said, good] = client.wait();
     if (good)
-      return bandwidth_in(said);
+      return bandwidth_in(said, kind.bytes);
     if (said.find("Connection refused") == std::string::npos)
       throw std::runtime_error{"ucx_perftest failed: " + said};
     std::this_thread::sleep_for(look_again); // the server does not listen yet

@@ -1,11 +1,11 @@
 #include "examples/bench/plane_rank.hpp"
 
 #include <cstring>
-#include <future>
 #include <span>
 #include <stdexcept>
 #include <thread>
 
+#include "examples/bench/plane_card.hpp"
 #include "examples/bench/statistics.hpp"
 #include "examples/support/value_of.hpp"
 
@@ -17,35 +17,6 @@ using examples::value_of;
 using nlohmann::json;
 
 constexpr session_key session{1};
-
-/// JSON texts cannot carry any bytes, but arrays can.
-json to_array(const std::string& bytes) {
-  return std::vector<std::uint8_t>(bytes.begin(), bytes.end());
-}
-
-std::string from_array(const json& array) {
-  const auto bytes = array.get<std::vector<std::uint8_t>>();
-  return {bytes.begin(), bytes.end()};
-}
-
-plane_options options_of(const json& start) {
-  plane_options options;
-  options.lanes = start.at("lanes").get<lane_policy>();
-  options.copy_threads = start.at("copy_threads").get<std::size_t>();
-  options.tcp_devices = start.at("tcp_devices").get<std::string>();
-  options.ucx_transports = start.at("ucx_transports").get<std::string>();
-  return options;
-}
-
-/// Starts something and waits for the value that its callback gets.
-template <class T, class Start>
-T result_of(Start start) {
-  // The callback keeps its end, since it may still be at work when the value is there.
-  auto ended = std::make_shared<std::promise<T>>();
-  auto value = ended->get_future();
-  start([ended](T result) { ended->set_value(std::move(result)); });
-  return value.get();
-}
 
 /// Copies one large piece per thread.
 void copy_in_pieces(std::span<std::byte> to, const std::byte* from, std::size_t threads) {
@@ -60,27 +31,21 @@ void copy_in_pieces(std::span<std::byte> to, const std::byte* from, std::size_t 
 } // namespace
 
 json plane_start(instance_role role, const cache_setup& setup, const plane_options& options) {
-  return {{"kind", "plane"},
-          {"role", role},
-          {"cache", setup},
-          {"lanes", options.lanes},
-          {"copy_threads", options.copy_threads},
-          {"tcp_devices", options.tcp_devices},
-          {"ucx_transports", options.ucx_transports}};
+  return {{"kind", "plane"}, {"role", role}, {"cache", setup}, {"options", to_json_value(options)}};
 }
 
 plane_rank::plane_rank(const json& start)
     : cache_{start.at("cache").get<cache_setup>(), start.at("role").get<instance_role>()},
       context_cache_{start.at("cache").get<cache_setup>(), instance_role::context},
-      copy_threads_{options_of(start).copy_threads},
+      copy_threads_{options_of(start.at("options")).copy_threads},
       plane_{value_of(rank_plane::create(cache_.layout().life, cache_.layout(), cache_.make_pools(),
-                                         options_of(start)))} {
+                                         options_of(start.at("options"))))} {
   cache_.prepare(*plane_);
 }
 
 json plane_rank::answer(const std::string& verb, const json& arguments) {
   if (verb == "describe")
-    return describe();
+    return bench::describe(cache_.layout(), *plane_);
   if (verb == "introduce")
     return introduce(arguments);
   if (verb == "grant")
@@ -94,23 +59,14 @@ json plane_rank::answer(const std::string& verb, const json& arguments) {
   throw std::invalid_argument{"a plane rank cannot " + verb};
 }
 
-json plane_rank::describe() const {
-  return {{"layout", to_array(encode(cache_.layout()))},
-          {"manifest", to_array(plane_->manifest())}};
-}
-
 json plane_rank::introduce(const json& other) {
-  peer_card peer;
-  peer.layout = value_of(decode_layout(from_array(other.at("layout"))));
-  peer.life = peer_ = peer.layout.life;
-  peer.manifest = from_array(other.at("manifest"));
+  auto peer = card_of(other);
+  peer_ = peer.life;
   if (cache_.layout().role == instance_role::generation)
     peer.pull = planner_between(peer.layout, cache_.layout());
   else
     peer.serve = planner_between(cache_.layout(), peer.layout);
-  const auto choice = value_of(result_of<expected<lane_choice>>(
-      [&](auto done) { plane_->introduce(std::move(peer), std::move(done)); }));
-  return {{"lane", to_string(choice.lane)}, {"reason", choice.reason}};
+  return bench::introduce(*plane_, std::move(peer));
 }
 
 json plane_rank::grant() const {

@@ -31,7 +31,6 @@ public:
                                       const nlohmann::json& arguments) override;
 
 private:
-  [[nodiscard]] nlohmann::json describe() const;
   [[nodiscard]] nlohmann::json introduce(const nlohmann::json& other);
   [[nodiscard]] nlohmann::json grant() const;
   [[nodiscard]] nlohmann::json pull(const nlohmann::json& granted) const;

@@ -4,11 +4,15 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 
+#include <fmt/format.h>
+#include <sched.h>
 #include <spdlog/cfg/env.h>
 #include <spdlog/spdlog.h>
 
 #include "examples/bench/actor_rank.hpp"
+#include "examples/bench/gpu_rank.hpp"
 #include "examples/bench/plane_rank.hpp"
 #include "examples/handoff/control.hpp"
 
@@ -22,9 +26,22 @@ using std::chrono::seconds;
 constexpr seconds look_again{1};
 constexpr seconds send_limit{10};
 
+/// Keeps this process, with all its threads to come, on one core.
+void stay_on(int core) {
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(core, &only);
+  if (::sched_setaffinity(0, sizeof only, &only) != 0)
+    throw std::runtime_error{fmt::format("cannot stay on core {}", core)};
+}
+
 std::unique_ptr<rank> make_rank(const json& start) {
+  if (start.contains("core"))
+    stay_on(start.at("core").get<int>());
   if (start.at("kind") == "plane")
     return std::make_unique<plane_rank>(start);
+  if (start.at("kind") == "gpu")
+    return std::make_unique<gpu_rank>(start);
   return std::make_unique<actor_rank>(start);
 }
 

@@ -24,17 +24,19 @@ std::string tail_of(const figure& line) {
 } // namespace
 
 void print_head() {
-  fmt::print("{:<9} {:<26} {:>9} {:>9} {:>9} {:>5}  {:<7} {}\n", "case", "figure", "min", "median",
+  fmt::print("{:<12} {:<42} {:>9} {:>9} {:>9} {:>5}  {:<7} {}\n", "case", "figure", "min", "median",
              "max", "n", "unit", "target");
 }
 
 void print(const std::string& name, const findings& found) {
   for (const auto& line : found.figures)
-    fmt::print("{:<9} {:<26} {:>9.4g} {:>9.4g} {:>9.4g} {:>5}  {}\n", name, line.what,
+    fmt::print("{:<12} {:<42} {:>9.4g} {:>9.4g} {:>9.4g} {:>5}  {}\n", name, line.what,
                line.values.min, line.values.median, line.values.max, line.values.count,
                tail_of(line));
   for (const auto& note : found.notes)
-    fmt::print("{:<9} {}\n", name, note);
+    fmt::print("{:<12} {}\n", name, note);
+  for (const auto& problem : found.problems)
+    fmt::print("{:<12} FAILED: {}\n", name, problem);
   std::fflush(stdout);
 }
 
@@ -54,6 +56,8 @@ void add_json_lines(std::string& text, const std::string& name, const findings& 
     }
     text += out.dump() + '\n';
   }
+  for (const auto& problem : found.problems)
+    text += nlohmann::json{{"case", name}, {"problem", problem}}.dump() + '\n';
 }
 
 } // namespace baton::bench

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,10 +36,20 @@ struct figure {
   std::optional<target> wanted;
 };
 
+/// A point of the plot of GB/s over fragment size.
+struct plot_point {
+  std::string curve;
+  bool reference = false;     ///< what baton is compared with
+  std::uint64_t fragment = 0; ///< bytes
+  double gigabytes = 0;       ///< per second
+};
+
 /// What a case found out.
 struct findings {
-  std::vector<figure> figures;
-  std::vector<std::string> notes; ///< e.g. how something was set up
+  std::vector<figure> figures{};
+  std::vector<std::string> notes{};    ///< e.g. how something was set up
+  std::vector<std::string> problems{}; ///< what could not be measured, and why
+  std::vector<plot_point> points{};
 };
 
 void print_head();

@@ -1,8 +1,10 @@
 #include "examples/handoff/child.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <string_view>
 #include <thread>
 
 #include <fcntl.h>
@@ -23,7 +25,7 @@ constexpr int socket_in_child = 3;
 
 /// Runs between fork and exec. Standard output belongs to the runner's table, so ranks write to
 /// standard error.
-[[noreturn]] void become_rank(int socket, pid_t parent, const char* title) {
+[[noreturn]] void become_rank(int socket, pid_t parent, char* title, char** environment) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent)
     ::_exit(1);
@@ -35,8 +37,26 @@ constexpr int socket_in_child = 3;
     ::fcntl(socket, F_SETFD, 0);
   else
     ::dup2(socket, socket_in_child);
-  ::execl("/proc/self/exe", title, "--rank-fd", "3", static_cast<char*>(nullptr));
+  char option[] = "--rank-fd";
+  char descriptor[] = "3";
+  char* const words[] = {title, option, descriptor, nullptr};
+  ::execve("/proc/self/exe", words, environment);
   ::_exit(127);
+}
+
+/// Our environment with some settings replaced or added. Points into `settings`.
+std::vector<char*> environment_with(std::vector<std::string>& settings) {
+  std::vector<char*> all;
+  for (char** entry = ::environ; *entry != nullptr; ++entry) {
+    const std::string_view old{*entry};
+    const auto name = old.substr(0, old.find('=') + 1);
+    if (std::ranges::none_of(settings, [&](const auto& own) { return own.starts_with(name); }))
+      all.push_back(*entry);
+  }
+  for (auto& own : settings)
+    all.push_back(own.data());
+  all.push_back(nullptr);
+  return all;
 }
 
 std::string describe_ending(int status) {
@@ -58,18 +78,22 @@ child::child(child&& other) noexcept
       channel_{std::move(other.channel_)} {
 }
 
-expected<child> child::start(const std::string& title) {
+expected<child> child::start(const std::string& title, const std::vector<std::string>& settings) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     return fail(errc::out_of_resources, "no socket pair for {}: {}", title, std::strerror(errno));
   unique_fd ours{ends[0]};
   unique_fd theirs{ends[1]};
+  // Between fork and exec nothing may allocate: other threads may be at it.
+  auto name = title;
+  auto own = settings;
+  auto environment = environment_with(own);
   const auto parent = ::getpid();
   const auto pid = ::fork();
   if (pid < 0)
     return fail(errc::out_of_resources, "no process for {}: {}", title, std::strerror(errno));
   if (pid == 0)
-    become_rank(theirs.get(), parent, title.c_str());
+    become_rank(theirs.get(), parent, name.data(), environment.data());
   return child{pid, std::move(ours)};
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -17,9 +18,11 @@ namespace baton::handoff {
 /// lives as long as they shall.
 class child {
 public:
-  /// @param title  what process lists show.
+  /// @param title     what process lists show.
+  /// @param settings  NAME=value, of the child's environment; the rest is as ours.
   /// @returns `out_of_resources` when the kernel refuses.
-  [[nodiscard]] static expected<child> start(const std::string& title);
+  [[nodiscard]] static expected<child> start(const std::string& title,
+                                             const std::vector<std::string>& settings = {});
 
   child(child&& other) noexcept;
   child& operator=(child&&) = delete;

@@ -41,7 +41,7 @@ int run_file(arguments& given) {
   auto scenario = parse_scenario(given.settings.scenario_text);
   if (!scenario) {
     complain({scenario.error().code, given.scenario + ": " + scenario.error().text});
-    return scenario.error().code == errc::invalid_argument ? exit_invalid : exit_failed;
+    return exit_invalid;
   }
   const auto result = run_scenario(*scenario, given.settings);
   if (!result)
@@ -69,6 +69,8 @@ int main(int argc, char** argv) {
                  "Write all pools and block tables to this directory");
   app.add_option("--json", given.json, "Write one JSON object per request and rank to this file");
   app.add_flag("--quiet", given.quiet, "Print problems only");
+  app.add_flag("--isolate-gpus", given.settings.isolate_gpus,
+               "Let each rank process see its own GPU only (CUDA_VISIBLE_DEVICES)");
   app.add_option("--tcp", given.settings.tcp_devices,
                  "Let the ucx lane use tcp on these network devices, e.g. lo");
   app.add_option("--ucx-tls", given.settings.ucx_transports,

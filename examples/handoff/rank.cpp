@@ -18,8 +18,8 @@
 #include "examples/handoff/control.hpp"
 #include "examples/handoff/dump.hpp"
 #include "examples/handoff/parking.hpp"
+#include "examples/handoff/rank_memory.hpp"
 #include "examples/handoff/workers.hpp"
-#include "transport/pool.hpp"
 #include "transport/rank_plane.hpp"
 
 namespace baton::handoff {
@@ -115,6 +115,7 @@ private:
   std::mutex states_mutex_;
   std::vector<request_state> states_;
   parking parking_;
+  std::optional<rank_memory> memory_; ///< outlives the plane
   std::shared_ptr<rank_plane> plane_;
   rank_config config_;
   caf::actor_system system_;
@@ -149,18 +150,17 @@ rank_process::rank_process(control_channel& channel, const json& start, scenario
 }
 
 expected<> rank_process::make_pools(const json& start) {
-  std::vector<host_pool> pools;
-  for (const auto& pool : layout_.pools) {
-    auto made = host_pool::create(pool.bytes());
-    if (!made)
-      return fail(made.error());
-    pools.push_back(std::move(*made));
-  }
+  const auto gpu = start.at("gpu").get<int>();
+  auto memory = rank_memory::create(run_.memory[self_.side].place, gpu, layout_);
+  if (!memory)
+    return fail(memory.error());
+  memory_ = std::move(*memory);
   plane_options options;
   options.lanes = run_.lane;
+  options.gpu = std::max(gpu, 0);
   options.tcp_devices = start.at("tcp").get<std::string>();
   options.ucx_transports = start.at("ucx_tls").get<std::string>();
-  auto plane = rank_plane::create(layout_.life, layout_, std::move(pools), options);
+  auto plane = rank_plane::create(layout_.life, layout_, memory_->take_pools(), options);
   if (!plane)
     return fail(plane.error());
   plane_ = std::move(*plane);
@@ -168,10 +168,7 @@ expected<> rank_process::make_pools(const json& start) {
 }
 
 rank_cache rank_process::cache() const {
-  rank_cache cache{run_, layout_, tables_, {}};
-  for (std::size_t i = 0; i < layout_.pools.size(); ++i)
-    cache.pools.push_back(plane_->pool(i).memory().first(layout_.pools[i].bytes()));
-  return cache;
+  return {run_, layout_, tables_, memory_->view()};
 }
 
 expected<> rank_process::start(const json& start) {
@@ -194,6 +191,8 @@ expected<> rank_process::start(const json& start) {
   clear_pools(cache());
   if (self_.side == instance_role::context)
     write_requests(cache());
+  if (auto filled = memory_->upload(); !filled)
+    return filled;
   workers_.emplace();
   watcher_ = std::thread{[this] { watch_outcomes(); }};
   say({{"event", "ready"}});
@@ -326,6 +325,9 @@ void rank_process::stop() {
 
 void rank_process::finish(const std::string& dump) {
   stop();
+  finished_ = true;
+  if (auto read = memory_->download(); !read)
+    return say({{"event", "failed"}, {"text", to_string(read.error())}});
   std::vector<bool> completed;
   for (auto state : states_)
     completed.push_back(state == request_state::generation_trans_complete);
@@ -335,7 +337,6 @@ void rank_process::finish(const std::string& dump) {
     if (auto dumped = dump_rank(dump, cache(), states_); !dumped)
       say({{"event", "failed"}, {"text", to_string(dumped.error())}});
   say({{"event", "finished"}, {"mismatched", wrong.mismatched}, {"stray", wrong.stray}});
-  finished_ = true;
 }
 
 void set_up_log() {

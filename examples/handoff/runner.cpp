@@ -12,6 +12,8 @@
 
 #include "examples/handoff/child.hpp"
 #include "examples/handoff/dump.hpp"
+#include "examples/handoff/placement.hpp"
+#include "gpu/device.hpp"
 #include "messages/ids.hpp"
 
 namespace baton::handoff {
@@ -48,6 +50,7 @@ enum class rank_life {
 struct rank_run {
   rank_name name;
   child process;
+  int gpu = -1; ///< ordinal, as its process counts; -1: none
   rank_life life = rank_life::running;
   bool gone = false; ///< its socket is closed: nothing more will come
   bool started = false;
@@ -86,7 +89,9 @@ public:
 private:
   // Starting and ending the ranks.
   expected<> start_ranks();
+  expected<> count_gpus();
   expected<> spawn(instance_role side);
+  expected<> spawn(rank_name name);
   void start_rank(rank_run& rank);
   void finish_ranks();
   expected<> check_running() const;
@@ -133,6 +138,7 @@ private:
   const scenario& run_;
   const run_settings& settings_;
   const std::uint64_t instance_number_ = random_number();
+  std::uint32_t gpus_ = 0; ///< of this machine; 0 also if none is needed
   std::deque<rank_run> ranks_;
   std::vector<request_run> requests_;
   std::vector<fault_run> faults_;
@@ -146,14 +152,40 @@ private:
 
 // -- starting and ending the ranks ---
 
+expected<> runner::count_gpus() {
+  if (!needs_gpu(run_))
+    return {};
+  const auto side = run_.memory.context.on_gpu() ? "context" : "generation";
+  if (auto first = describe_gpu(0); !first)
+    return fail(errc::gpu_failed, "{}.memory needs a GPU: {}", side, first.error().text);
+  gpus_ = static_cast<std::uint32_t>(gpu_count());
+  return {};
+}
+
 expected<> runner::spawn(instance_role side) {
-  for (std::uint32_t rank = 0; rank < run_.sides[side].tp * run_.sides[side].pp; ++rank) {
-    const rank_name name{side, rank};
-    auto process = child::start(fmt::format("baton-handoff {}", to_string(name)));
-    if (!process)
-      return fail(process.error());
-    ranks_.push_back({name, std::move(*process), {}, {}, {}, {}, {}, {}, {}, {}});
+  for (std::uint32_t rank = 0; rank < run_.sides[side].tp * run_.sides[side].pp; ++rank)
+    if (auto spawned = spawn(rank_name{side, rank}); !spawned)
+      return spawned;
+  return {};
+}
+
+expected<> runner::spawn(rank_name name) {
+  const auto gpu = gpu_of(run_, name, gpus_);
+  if (!gpu)
+    return fail(gpu.error());
+  int ordinal = *gpu ? static_cast<int>(**gpu) : -1;
+  std::vector<std::string> settings;
+  if (*gpu && settings_.isolate_gpus) {
+    const auto device = describe_gpu(ordinal);
+    if (!device)
+      return fail(device.error());
+    settings.push_back("CUDA_VISIBLE_DEVICES=" + device->uuid);
+    ordinal = 0;
   }
+  auto process = child::start(fmt::format("baton-handoff {}", to_string(name)), settings);
+  if (!process)
+    return fail(process.error());
+  ranks_.push_back({name, std::move(*process), ordinal, {}, {}, {}, {}, {}, {}, {}, {}});
   return {};
 }
 
@@ -166,6 +198,7 @@ void runner::start_rank(rank_run& rank) {
        {"rank", rank.name.rank},
        {"instance", fmt::format("{}-{:016x}", to_string(rank.name.side), instance_number_)},
        {"directory", rank.name.rank == 0 ? "" : first.endpoint},
+       {"gpu", rank.gpu},
        {"tcp", settings_.tcp_devices},
        {"ucx_tls", settings_.ucx_transports}});
 }
@@ -179,6 +212,8 @@ expected<> runner::check_running() const {
 }
 
 expected<> runner::start_ranks() {
+  if (auto counted = count_gpus(); !counted)
+    return counted;
   for (auto side : both_sides)
     if (auto spawned = spawn(side); !spawned)
       return spawned;

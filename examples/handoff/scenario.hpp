@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,21 @@ inline constexpr std::array both_sides{instance_role::context, instance_role::ge
 
 /// In which order the two sides learn of a request, and how the generation side waits.
 enum class workflow : std::uint8_t { ctx_first, ctx_first_sync };
+
+/// What kind of memory pools are made of.
+enum class pool_place : std::uint8_t {
+  host,
+  cuda,     ///< an engine's own cudaMalloc memory
+  cuda_vmm, ///< baton's own device pools
+};
+
+/// Where the pools of one side lie.
+struct memory_spec {
+  pool_place place = pool_place::host;
+  std::optional<std::uint32_t> device; ///< of all ranks; without it they are spread over all GPUs
+
+  [[nodiscard]] bool on_gpu() const noexcept { return place != pool_place::host; }
+};
 
 /// One request, as the scenario wants it.
 struct request_spec {
@@ -73,6 +89,7 @@ struct scenario {
   std::uint64_t seed = 0; ///< of the byte pattern and of the block ids
   model_spec model;
   per_side<side_spec> sides;
+  per_side<memory_spec> memory;
   workflow flow = workflow::ctx_first_sync;
   std::vector<request_spec> requests;
   std::size_t concurrency = 1;
@@ -84,9 +101,7 @@ struct scenario {
 /// Parses and checks a scenario completely.
 ///
 /// @returns `invalid_argument` for a scenario that is not valid or asks for what this version does
-/// not do, and
-///          `gpu_failed` for a valid one that needs a GPU; the text names the field, e.g.
-///          `requests[2].chunks`.
+///          not do; the text names the field, e.g. `requests[2].chunks`.
 [[nodiscard]] expected<scenario> parse_scenario(std::string_view text);
 
 /// Whether a rank has a part in the request at this position of `scenario::requests`.

@@ -14,12 +14,13 @@ namespace tiny_llm {
 
 namespace {
 
-constexpr timeval patience{.tv_sec = 10, .tv_usec = 0};
+constexpr timeval answer_limit{.tv_sec = 10, .tv_usec = 0};
 constexpr std::size_t longest_text = 4096;
 
 [[noreturn]] void give_up(const std::string& peer, int number) {
   if (number == EAGAIN)
-    throw std::runtime_error{fmt::format("{} did not answer within {} s", peer, patience.tv_sec)};
+    throw std::runtime_error{
+        fmt::format("{} did not answer within {} s", peer, answer_limit.tv_sec)};
   throw std::runtime_error{
       fmt::format("{} is gone: {}", peer, std::generic_category().message(number))};
 }
@@ -36,7 +37,7 @@ std::pair<channel, channel> channel::make_pair(const std::string& peer) {
 channel::channel(int descriptor, std::string peer)
     : descriptor_{descriptor}, peer_{std::move(peer)} {
   for (const auto option : {SO_RCVTIMEO, SO_SNDTIMEO})
-    if (::setsockopt(descriptor, SOL_SOCKET, option, &patience, sizeof patience) != 0)
+    if (::setsockopt(descriptor, SOL_SOCKET, option, &answer_limit, sizeof answer_limit) != 0)
       throw std::system_error{errno, std::generic_category(), "socket timeout"};
 }
 

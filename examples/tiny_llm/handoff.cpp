@@ -12,7 +12,7 @@ namespace {
 
 using baton::examples::value_of;
 
-constexpr std::chrono::seconds patience{5};
+constexpr std::chrono::seconds request_timeout{5};
 
 baton::outcome completed(baton::outcome result) {
   if (!result.completed())
@@ -55,7 +55,7 @@ baton::outcome handoff::give(baton::request_id request, std::uint32_t tokens,
       .tokens = {0, tokens},
       .blocks = cache.blocks(tokens),
       .aux = std::move(aux),
-      .timeout = patience,
+      .timeout = request_timeout,
   });
   if (!offered)
     throw std::runtime_error{to_string(offered.error())};
@@ -70,7 +70,7 @@ baton::outcome handoff::take(baton::request_id request, std::uint32_t tokens,
       .context = {.endpoint = std::move(context)},
       .tokens = tokens,
       .blocks = cache.blocks(tokens),
-      .timeout = patience,
+      .timeout = request_timeout,
   }));
 }
 
