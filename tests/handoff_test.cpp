@@ -94,11 +94,12 @@ BOOST_AUTO_TEST_CASE(an_invalid_scenario_exits_with_2_and_names_the_field) {
   BOOST_TEST(mentions(run, "requests[1].chunks"));
 }
 
-BOOST_AUTO_TEST_CASE(a_scenario_that_needs_a_gpu_exits_with_1) {
+BOOST_AUTO_TEST_CASE(a_scenario_that_needs_a_gpu_which_is_not_there_exits_with_1) {
   auto scenario = base();
-  scenario["context"]["memory"] = "cuda";
+  scenario["context"]["memory"] = "cuda:9999";
   const handoff_run run{scenario};
   BOOST_TEST(run.exit_status() == 1);
+  BOOST_TEST(mentions(run, "context.memory"));
   BOOST_TEST(mentions(run, "GPU"));
 }
 

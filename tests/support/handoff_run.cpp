@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/program.hpp"
+
 namespace baton::test {
 
 namespace {
@@ -40,7 +42,7 @@ handoff_run::handoff_run(const nlohmann::json& scenario, const std::string& opti
   exit_status_ =
       run_command(fmt::format("timeout -k 5 60 '{0}' '{1}/scenario.json' --dump '{1}/dump' "
                               "--json '{1}/out.jsonl' {2}",
-                              BATON_HANDOFF, directory_.string(), options),
+                              find_program(BATON_HANDOFF), directory_.string(), options),
                   output_);
 }
 
@@ -60,7 +62,7 @@ std::vector<nlohmann::json> handoff_run::lines() const {
 std::string handoff_run::check_dump() const {
   std::string output;
   const int status = run_command(fmt::format("python3 '{0}' '{1}/scenario.json' '{1}/dump'",
-                                             BATON_CHECK_DUMP, directory_.string()),
+                                             find_program(BATON_CHECK_DUMP), directory_.string()),
                                  output);
   return status == 0 ? "" : output + fmt::format("exit status {}", status);
 }
