@@ -51,7 +51,7 @@ gpu_scope::~gpu_scope() = default;
 // -- streams and events
 // -----------------------------------------------------------------------------
 
-expected<gpu_stream> gpu_stream::create(int /*device*/) {
+expected<gpu_stream> gpu_stream::create(int /*device*/, gpu_priority /*priority*/) {
   return absent();
 }
 

@@ -64,7 +64,7 @@ private:
   struct job {
     copy_order order;
     std::uint64_t sent = 0;      ///< stream bytes up to here have been launched
-    launcher* stream = nullptr;  ///< chosen with the first piece
+    launcher* stream = nullptr;  ///< of the first piece, hence of all
     std::uint32_t in_flight = 0; ///< pieces on the GPU
     bool aborted = false;
     std::optional<error> problem;
@@ -76,7 +76,7 @@ private:
   void collect();
   void start_all();
   void start(std::uint64_t number, job& what);
-  [[nodiscard]] launcher* idlest();
+  [[nodiscard]] launcher& idlest();
   void break_down(const error& reason);
   [[nodiscard]] bool wait_for_kernels();
 
@@ -84,6 +84,7 @@ private:
   CUcontext context_ = nullptr;
   gpu_stream uploads_;
   shape_maker maker_;
+  std::optional<abort_board> aborts_;
   std::vector<launcher> streams_;
   std::map<std::uint64_t, job> jobs_; ///< by ticket, so in order
   std::vector<copy_report> reports_;
@@ -116,8 +117,16 @@ expected<> copy_engine::impl::open() {
   uploads_ = std::move(*uploads);
   maker_ = {this, std::make_shared<shape_arena>(options_.device),
             static_cast<cudaStream_t>(uploads_.ref().handle), *least};
+  // The first slab now, not within the first job.
+  if (auto slab = maker_.arena->take(1); !slab)
+    return fail(slab.error());
+  auto aborts =
+      abort_board::create(options_.device, options_.streams * tuning::launches_per_stream);
+  if (!aborts)
+    return fail(aborts.error());
+  aborts_ = std::move(*aborts);
   for (std::uint32_t i = 0; i < options_.streams; ++i) {
-    auto stream = launcher::create(options_);
+    auto stream = launcher::create(options_, *aborts_, i * tuning::launches_per_stream);
     if (!stream)
       return fail(stream.error());
     streams_.push_back(std::move(*stream));
@@ -168,9 +177,10 @@ void copy_engine::impl::abort(copy_ticket ticket) noexcept {
   if (found == jobs_.end())
     return;
   job& what = found->second;
-  what.aborted = true;
-  if (what.stream != nullptr)
-    what.stream->abort(found->first);
+  if (std::exchange(what.aborted, true) || what.stream == nullptr)
+    return;
+  const context_scope scope{context_};
+  what.stream->abort(found->first);
 }
 
 std::span<const copy_report> copy_engine::impl::poll() {
@@ -221,12 +231,13 @@ void copy_engine::impl::start(std::uint64_t number, job& what) {
     what.problem = may.error();
   if (!may || !*may)
     return;
-  if (what.stream == nullptr)
-    what.stream = idlest();
-  while (what.stream != nullptr && !what.stopped()) {
-    const std::size_t before = what.stream->in_flight();
-    const auto left = what.stream->launch(what.order, what.sent, number);
-    what.in_flight += static_cast<std::uint32_t>(what.stream->in_flight() - before);
+  launcher& stream = what.stream != nullptr ? *what.stream : idlest();
+  while (!what.stopped()) {
+    const std::size_t before = stream.in_flight();
+    const auto left = stream.launch(what.order, what.sent, number);
+    if (stream.in_flight() != before)
+      what.stream = &stream;
+    what.in_flight += static_cast<std::uint32_t>(stream.in_flight() - before);
     if (!left) {
       what.problem = left.error();
       return;
@@ -237,9 +248,10 @@ void copy_engine::impl::start(std::uint64_t number, job& what) {
   }
 }
 
-launcher* copy_engine::impl::idlest() {
-  const auto best = std::ranges::min_element(streams_, {}, &launcher::in_flight);
-  return best->in_flight() < tuning::launches_per_stream ? &*best : nullptr;
+launcher& copy_engine::impl::idlest() {
+  return *std::ranges::min_element(streams_, {}, [](const launcher& stream) {
+    return std::pair{stream.in_flight() == tuning::launches_per_stream, stream.bytes_ahead_of(0)};
+  });
 }
 
 // An error of an event is one of the whole context: no kernel runs in it any more.
@@ -268,6 +280,7 @@ bool copy_engine::impl::wait_for_kernels() {
 copy_engine::impl::~impl() {
   if (wait_for_kernels())
     return;
+  aborts_->leak();
   for (launcher& stream : streams_)
     stream.leak();
   // The plans hold the shapes, whose memory the kernel may read as well.

@@ -26,7 +26,9 @@ struct copy_engine_options {
   int device = 0;
   std::uint32_t thread_blocks = 16; ///< of one kernel; one occupies one multiprocessor, 1 to 1024
   std::uint32_t streams = 2;        ///< kernels that may run at a time, 1 to 16
-  std::uint32_t ring_pairs = 256u << 10; ///< pairs of slots in flight per stream, at least 2
+  /// Pairs of slots in flight per stream, at least 2. Each takes 8 bytes of the GPU's memory, and
+  /// as many of page-locked host memory.
+  std::uint32_t ring_pairs = 512u << 10;
   copy_path path = copy_path::automatic;
 };
 
@@ -119,9 +121,9 @@ public:
   ///          foreign plan, a window outside of it, or a missing buffer.
   [[nodiscard]] expected<copy_ticket> launch(copy_order order);
 
-  /// Gives up a launch. If it has not reached the GPU it ends with the next `poll`; kernels look at
-  /// an abort word at least every 128 KiB that a warp copies, and end within about a millisecond.
-  /// Nothing happens for a ticket that has ended.
+  /// Gives up a launch. If it has not reached the GPU it ends with the next `poll`; a warp of a
+  /// kernel looks at an abort word every 32 KiB that it copies, and ends within about a
+  /// millisecond. Nothing happens for a ticket that has ended.
   void abort(copy_ticket ticket) noexcept;
 
   /// Starts what can start, and returns what has ended since the last call. Never blocks; costs a

@@ -20,7 +20,7 @@ CUstream raw(gpu_stream_ref stream) {
 
 } // namespace
 
-expected<gpu_stream> gpu_stream::create(int device) {
+expected<gpu_stream> gpu_stream::create(int device, gpu_priority priority) {
   if (auto known = known_gpu(device); !known)
     return fail(known.error());
   const gpu_scope scope{device};
@@ -30,8 +30,11 @@ expected<gpu_stream> gpu_stream::create(int device) {
                         "cudaDeviceGetStreamPriorityRange");
       !done)
     return fail(done.error());
+  // The smaller the number, the more urgent. A GPU with two levels has no room for three kinds.
+  const bool apart = priority == gpu_priority::high && least - greatest > 1;
+  const int level = apart ? greatest + 1 : greatest;
   cudaStream_t stream = nullptr;
-  if (auto done = check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest),
+  if (auto done = check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, level),
                         "cudaStreamCreateWithPriority");
       !done)
     return fail(done.error());
@@ -82,7 +85,11 @@ expected<> copy_now(void* to, const void* from, std::size_t bytes) {
     return {};
   const context_scope target{{}, to};
   const context_scope source{{}, target.entered() ? nullptr : from};
-  return check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy");
+  // cudaMemcpy itself returns while the last of pageable memory is still on its way to the GPU, and
+  // streams like ours do not wait for that.
+  if (auto done = check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "cudaMemcpy"); !done)
+    return done;
+  return check(cudaStreamSynchronize(cudaStreamLegacy), "cudaMemcpy");
 }
 
 } // namespace baton

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "messages/error.hpp"
@@ -17,13 +18,20 @@ struct gpu_stream_ref {
   friend bool operator==(const gpu_stream_ref&, const gpu_stream_ref&) = default;
 };
 
-/// Owns a CUDA stream that does not synchronize with the default stream and has the highest
-/// priority, so that short transfer kernels are not starved by long ones of the model. Empty after
-/// a move. Not thread-safe.
+/// How urgent the work of a stream is.
+enum class gpu_priority : std::uint8_t {
+  high,   ///< above what engines use, so that short kernels are not starved by long ones of a model
+  urgent, ///< above `high`, for what must not wait behind that: streams of one priority may share
+          ///< one of the few queues of the GPU
+};
+
+/// Owns a CUDA stream that does not synchronize with the default stream. Empty after a move. Not
+/// thread-safe.
 class gpu_stream {
 public:
   /// @returns `gpu_failed`, or `invalid_argument` for an unknown GPU.
-  [[nodiscard]] static expected<gpu_stream> create(int device);
+  [[nodiscard]] static expected<gpu_stream> create(int device,
+                                                   gpu_priority priority = gpu_priority::high);
 
   gpu_stream() = default;
   gpu_stream(gpu_stream&& other) noexcept : handle_{std::exchange(other.handle_, nullptr)} {}

@@ -207,7 +207,7 @@ expected<vmm_export> vmm_export::create(const void* data, std::size_t bytes) {
     const auto descriptor = describe(api, handle);
     if (!descriptor)
       return fail(errc::gpu_failed,
-                  "the allocation at {:#x} cannot be exported; allocate it with "
+                  "the allocation at {:#x} cannot be exported; allocate it in this process, with "
                   "CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ({})",
                   part.place.start, descriptor.error().text);
     made.pieces_.push_back({*descriptor, part.place.bytes});

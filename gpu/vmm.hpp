@@ -112,7 +112,8 @@ public:
   /// it
   ///        is for as long as peers use it.
   /// @returns `invalid_argument` if the range is none of VMM memory or has a hole, `gpu_failed` if
-  ///          an allocation was made without a POSIX handle; the text names the remedy.
+  ///          an allocation was made without a POSIX handle, or by somebody else: what was
+  ///          imported cannot be exported. The text names the remedy.
   [[nodiscard]] static expected<vmm_export> create(const void* data, std::size_t bytes);
 
   vmm_export() = default;

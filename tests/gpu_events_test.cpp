@@ -92,6 +92,8 @@ struct pair_on_gpus {
   void start(lane_policy lane) {
     deployment::shape form;
     form.lanes.lanes = lane;
+    // Both ranks are in this process, where UCX has no cuda_ipc.
+    form.lanes.ucx_transports = lane == lane_policy::ucx ? "posix,cma,self" : "";
     form.context_gpu = context_gpu;
     form.generation_gpu = generation_gpu;
     world = std::make_unique<deployment>(std::move(form));

@@ -1,4 +1,4 @@
-// The mapped lane with GPU pools, the source or the destination in another process.
+// Both lanes with GPU pools, the source or the destination in another process.
 #include <csignal>
 #include <sstream>
 
@@ -28,11 +28,20 @@ const std::vector<pool_memory> sources{device, cuda_malloc};
 /// 128 MiB; with one thread block a pull takes some milliseconds.
 constexpr cache_shape medium_cache{.layers = 8, .slots = 512};
 
-process_options options_for(instance_role role, const cache_shape& shape, pool_memory memory) {
+/// Chunks that stay on the GPU: the transports are left to the plane.
+plane_options ucx_options() {
+  auto options = gpu_options();
+  options.lanes = lane_policy::ucx;
+  options.chunk_bytes = 1u << 20;
+  return options;
+}
+
+process_options options_for(instance_role role, const cache_shape& shape, pool_memory memory,
+                            const plane_options& plane = slow_options()) {
   process_options options;
   options.role = role;
   options.shape = shape;
-  options.plane = slow_options();
+  options.plane = plane;
   options.memory = memory;
   options.device = gpu_of(role);
   return options;
@@ -40,20 +49,30 @@ process_options options_for(instance_role role, const cache_shape& shape, pool_m
 
 /// The source in another process, the destination here.
 struct couple {
-  couple(const cache_shape& shape, pairing memory)
-      : here{gpu_rank(shape, instance_role::generation, memory.destination, slow_options())},
-        source_memory{memory.source},
-        there{PLANE_PEER, options_for(instance_role::context, shape, memory.source)} {
+  couple(const cache_shape& shape, pairing memory, const plane_options& options = slow_options())
+      : here{gpu_rank(shape, instance_role::generation, memory.destination, options)},
+        memories{memory},
+        plane{options},
+        there{PLANE_PEER, options_for(instance_role::context, shape, memory.source, options)} {
     meet(there);
   }
 
   void meet(plane_process& peer) {
     auto layout = cache_layout(here.shape, instance_role::context, peer.life());
-    place(layout, source_memory, gpu_of(instance_role::context));
+    place(layout, memories.source, gpu_of(instance_role::context));
     const auto choice = introduce(*here.plane, card_of(here.layout, layout, peer.manifest()));
     BOOST_REQUIRE_MESSAGE(choice, (choice ? "" : to_string(choice.error())));
     reason = choice->reason;
+    if (plane.lanes != lane_policy::ucx)
+      return;
+    // There the source has to know whom it serves.
+    const auto met =
+        peer.ask(fmt::format("peer {} {} {} {}", here.life().value, to_hex(here.plane->manifest()),
+                             static_cast<int>(memories.destination), here_device()));
+    BOOST_REQUIRE_MESSAGE(met.starts_with("ok"), met);
   }
+
+  static int here_device() { return gpu_of(instance_role::generation); }
 
   [[nodiscard]] lease ask_for_all(plane_process& peer) const {
     lease right{peer.life(), 0, 0};
@@ -78,7 +97,8 @@ struct couple {
   }
 
   plane_rank here;
-  pool_memory source_memory;
+  pairing memories;
+  plane_options plane;
   plane_process there;
   std::string reason;
 };
@@ -94,8 +114,8 @@ eventually<expected<pull_stats>> begin_and_see(const couple& ranks, const lease&
 
 /// Another process takes the place of one that failed.
 void expect_useful(couple& ranks) {
-  plane_process healthy{PLANE_PEER,
-                        options_for(instance_role::context, ranks.here.shape, ranks.source_memory)};
+  plane_process healthy{PLANE_PEER, options_for(instance_role::context, ranks.here.shape,
+                                                ranks.memories.source, ranks.plane)};
   ranks.meet(healthy);
   blank(ranks.here, std::byte{0xee});
   eventually<expected<pull_stats>> good;
@@ -187,6 +207,47 @@ BOOST_DATA_TEST_CASE(a_source_that_revokes_under_a_kernel_is_believed, data::mak
   BOOST_REQUIRE((result && !*result));
   BOOST_TEST(to_string(result->error().code) == "lease_revoked");
 }
+
+// -- the ucx lane
+// ------------------------------------------------------------------------------------
+
+BOOST_DATA_TEST_CASE(chunks_go_from_gpu_to_gpu, data::make(sources)) {
+  couple ranks{{.layers = 8}, {sample, device}, ucx_options()};
+  ranks.here.fill(2);
+  eventually<expected<pull_stats>> ended;
+  ranks.pull_all(ranks.ask_for_all(ranks.there), receiver, ended.callback());
+  const auto result = ended.get();
+  BOOST_REQUIRE(result);
+  BOOST_REQUIRE_MESSAGE(*result, (*result ? "" : to_string(result->error())));
+  BOOST_TEST(to_string((*result)->lane.lane) == "ucx");
+  BOOST_TEST(ranks.all_arrived());
+}
+
+BOOST_AUTO_TEST_CASE(a_source_that_is_killed_under_chunks_is_lost) {
+  couple ranks{large_cache, {device, device}, ucx_options()};
+  auto ended = begin_and_see(ranks, ranks.ask_for_all(ranks.there));
+  ranks.there.signal(SIGKILL);
+  const auto result = ended.get(std::chrono::seconds{10});
+  BOOST_REQUIRE(result);
+  if (*result)
+    BOOST_TEST(ranks.all_arrived());
+  BOOST_TEST(retired(*ranks.here.plane, receiver, std::chrono::seconds{1}));
+  ranks.here.plane->forget(ranks.there.life());
+  expect_useful(ranks);
+}
+
+BOOST_AUTO_TEST_CASE(a_pull_from_a_stopped_source_can_be_cancelled) {
+  couple ranks{large_cache, {device, device}, ucx_options()};
+  auto ended = begin_and_see(ranks, ranks.ask_for_all(ranks.there));
+  ranks.there.signal(SIGSTOP);
+  BOOST_TEST(retired(*ranks.here.plane, receiver, std::chrono::seconds{1}));
+  BOOST_TEST(ended.ready());
+  blank(ranks.here, std::byte{7});
+  expect_useful(ranks);
+}
+
+// -- the source's side
+// -------------------------------------------------------------------------------
 
 BOOST_DATA_TEST_CASE(a_stopped_or_killed_reader_does_not_hold_up_the_source,
                      data::make(sources) * data::make({SIGSTOP, SIGKILL}), memory, signal) {

@@ -4,8 +4,8 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include "gpu/vmm.hpp"
 #include "messages/manifest.hpp"
+#include "tests/support/expandable_segment.hpp"
 #include "tests/support/gpu_planes.hpp"
 
 namespace baton {
@@ -130,10 +130,7 @@ BOOST_AUTO_TEST_CASE(a_forgotten_peer_can_be_introduced_again) {
 BOOST_AUTO_TEST_CASE(engine_memory_over_several_allocations_is_pulled) {
   const cache_shape shape{.layers = 4, .slots = 64};
   const auto half = shape.pool_bytes() / 2;
-  const auto first = vmm_allocation::create(0, half).value();
-  const auto second = vmm_allocation::create(0, half + (4u << 20)).value();
-  const std::array pieces{first.piece(), second.piece()};
-  const auto segment = vmm_mapping::map(0, pieces, gpu_access::read_write).value();
+  const auto segment = expandable_segment::create(0, {half, half + (4u << 20)}).value();
 
   auto source = gpu_rank(shape, instance_role::context, host, gpu_options());
   place(source.layout, device, 0);

@@ -79,10 +79,14 @@ expected<device_pool> device_pool::adopt(void* data, std::size_t bytes) {
     pool.share_ = private_memory(facts->unshareable_reason);
   } else if (facts->origin == memory_origin::device_vmm) {
     auto exported = vmm_export::create(data, bytes);
-    if (!exported)
+    if (!exported && exported.error().code != errc::gpu_failed)
       return fail(std::move(exported.error()));
-    pool.share_ = shared_pieces(exported->pieces(), exported->offset(), bytes);
-    pool.held_ = std::move(*exported);
+    if (exported) {
+      pool.share_ = shared_pieces(exported->pieces(), exported->offset(), bytes);
+      pool.held_ = std::move(*exported);
+    } else {
+      pool.share_ = private_memory(std::move(exported.error().text));
+    }
   } else {
     auto share = share_by_ipc(data, bytes);
     if (!share)

@@ -15,8 +15,8 @@ namespace baton {
 ///
 /// Peers map an own pool read-only: a stray write of theirs faults in their process and leaves this
 /// one unharmed. An engine's memory is shared as it was made: cudaMalloc through CUDA IPC, which is
-/// writable for peers; the virtual memory calls through descriptors, read-only; cudaMallocAsync not
-/// at all, so that it gets the ucx lane.
+/// writable for peers; the virtual memory calls through descriptors, read-only; cudaMallocAsync and
+/// what the engine itself has imported not at all, so that it gets the ucx lane.
 class device_pool {
 public:
   /// Allocates `bytes` on a GPU. Contents are undefined at first.

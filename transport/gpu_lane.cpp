@@ -131,7 +131,7 @@ public:
   /// matters.
   [[nodiscard]] std::optional<microseconds> nap(microseconds idle) const noexcept override {
     if (!flights_.empty())
-      return std::clamp(idle / 32, microseconds{10}, microseconds{50});
+      return std::clamp(idle / 128, microseconds{10}, microseconds{50});
     if (!waits_.empty())
       return std::clamp(idle / 32, microseconds{10}, microseconds{200});
     return std::nullopt;
@@ -141,6 +141,9 @@ private:
   void begin(const std::shared_ptr<gpu_pull>& task) {
     if (task->aborted())
       return task->end(fail(errc::cancelled, "the pull was cancelled"));
+    // What was taken back already is not worth a kernel.
+    if (auto valid = task->validate(); !valid)
+      return task->end(std::move(valid));
     const auto ticket = launch(task);
     if (!ticket)
       return task->end(fail(ticket.error()));
@@ -149,15 +152,11 @@ private:
   }
 
   expected<copy_ticket> launch(const std::shared_ptr<gpu_pull>& task) {
-    std::vector<copy_part> parts;
-    for (const auto& part : task->stream().what().parts) {
-      auto shape = task->source().shape(*engine_, part.shape);
-      if (!shape)
-        return fail(std::move(shape.error()));
-      parts.push_back({std::move(*shape), part.pairs});
-    }
+    auto plan = task->source().shapes().plan_for(*engine_, task->stream().what(), task);
+    if (!plan)
+      return fail(std::move(plan.error()));
     copy_order order;
-    order.plan = std::make_shared<const copy_plan>(std::move(parts), task);
+    order.plan = std::move(*plan);
     order.end = order.plan->bytes();
     order.after = task->after();
     return engine_->launch(std::move(order));

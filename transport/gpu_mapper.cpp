@@ -10,7 +10,7 @@ namespace baton {
 /// All but the calls from other threads belongs to its thread.
 class gpu_mapper::impl final : public progress_source {
 public:
-  impl(gpu_lane& lane, std::span<const memory_pool> pools, const copy_engine_options& options)
+  impl(gpu_lane& lane, kernel_pools& pools, const copy_engine_options& options)
       : lane_{lane}, pools_{pools}, options_{options} {}
   ~impl() override { stop(); }
 
@@ -62,9 +62,10 @@ private:
                const std::vector<pool_layout>& pools) {
     if (auto ready = open(); !ready)
       return fail(std::move(ready.error()));
-    if (auto ready = reach_own(); !ready)
-      return fail(std::move(ready.error()));
-    auto made = gpu_peer::map(options_.device, memory, shares, pools, ours_);
+    auto ours = pools_.starts();
+    if (!ours)
+      return fail(std::move(ours.error()));
+    auto made = gpu_peer::map(options_.device, memory, shares, pools, std::move(*ours));
     if (!made)
       return fail(std::move(made.error()));
     const auto let_go = [this](gpu_peer* old) {
@@ -74,43 +75,16 @@ private:
     return std::shared_ptr<gpu_peer>{made->release(), let_go};
   }
 
-  /// Finds out where our own pools start for kernels.
-  expected<> reach_own() {
-    if (!ours_.empty())
-      return {};
-    std::vector<host_registration> registered;
-    std::vector<std::byte*> starts;
-    for (std::size_t i = 0; i < pools_.size(); ++i) {
-      if (pools_[i].device() != nullptr) {
-        starts.push_back(pools_[i].data());
-        continue;
-      }
-      auto made =
-          host_registration::create(options_.device, pools_[i].memory(), gpu_access::read_write);
-      if (!made)
-        return fail(made.error().code, "our pool {} cannot be written by GPU {}: {}", i,
-                    options_.device, made.error().text);
-      starts.push_back(const_cast<std::byte*>(made->device_data()));
-      registered.push_back(std::move(*made));
-    }
-    registered_ = std::move(registered);
-    ours_ = std::move(starts);
-    return {};
-  }
-
   gpu_lane& lane_;
-  const std::span<const memory_pool> pools_;
+  kernel_pools& pools_;
   const copy_engine_options options_;
   bool opened_ = false;
-  std::vector<host_registration> registered_;
-  std::vector<std::byte*> ours_;
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;
   std::unique_ptr<data_thread> thread_;
 };
 
-expected<std::unique_ptr<gpu_mapper>> gpu_mapper::create(gpu_lane& lane,
-                                                         std::span<const memory_pool> pools,
+expected<std::unique_ptr<gpu_mapper>> gpu_mapper::create(gpu_lane& lane, kernel_pools& pools,
                                                          const copy_engine_options& options) {
   auto state = std::make_unique<impl>(lane, pools, options);
   if (auto started = state->start(); !started)

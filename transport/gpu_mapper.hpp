@@ -2,26 +2,25 @@
 
 #include <functional>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "gpu/copy_engine.hpp"
 #include "messages/error.hpp"
 #include "transport/gpu_lane.hpp"
 #include "transport/gpu_peer.hpp"
-#include "transport/memory_pool.hpp"
+#include "transport/kernel_pools.hpp"
 
 namespace baton {
 
-/// Makes memory ready for the rank's GPU: starts the copy engine when it is first needed, locks the
-/// pages of our own host pools, maps the pools of peers and unmaps them. All of this takes
-/// milliseconds to seconds, so a thread of its own does it. Thread-safe.
+/// Makes memory ready for the rank's GPU: starts the copy engine when it is first needed, and our
+/// own pools for it, maps the pools of peers and unmaps them. All of this takes milliseconds to
+/// seconds, so a thread of its own does it. Thread-safe.
 class gpu_mapper {
 public:
   /// @param lane, pools must outlive it. The lane gets the engine.
   /// @param options for the engine.
   [[nodiscard]] static expected<std::unique_ptr<gpu_mapper>>
-  create(gpu_lane& lane, std::span<const memory_pool> pools, const copy_engine_options& options);
+  create(gpu_lane& lane, kernel_pools& pools, const copy_engine_options& options);
   ~gpu_mapper();
 
   /// Starts the engine within this call. Once, before the first `attach`.

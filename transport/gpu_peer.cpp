@@ -36,12 +36,12 @@ expected<std::unique_ptr<gpu_peer>> gpu_peer::map(int device, std::shared_ptr<pe
   const auto descriptors = memory->take_pieces();
   std::span<const unique_fd> left{descriptors};
   made->memory_ = std::move(memory);
-  made->ours_ = std::move(ours);
+  std::vector<const std::byte*> theirs;
   for (std::size_t i = 0; i < shares.size(); ++i) {
     const auto start = made->add(device, i, shares[i], left.first(shares[i].pieces.size()));
     left = left.subspan(shares[i].pieces.size());
     if (start) {
-      made->theirs_.push_back(*start);
+      theirs.push_back(*start);
       continue;
     }
     const auto hint =
@@ -49,6 +49,7 @@ expected<std::unique_ptr<gpu_peer>> gpu_peer::map(int device, std::shared_ptr<pe
     return fail(start.error().code, "pool {} of the peer cannot be mapped for GPU {}: {}{}{}", i,
                 device, hint, hint.empty() ? "" : "; ", start.error().text);
   }
+  made->shapes_.emplace(copy_way::pool_to_pool, std::move(theirs), std::move(ours));
   return made;
 }
 
@@ -89,31 +90,6 @@ std::string gpu_peer::reason() const {
   if (owner_must_live_)
     return "same host, GPU memory through CUDA IPC, which is writable";
   return read_only_ ? "same host, GPU memory mapped read-only" : "same host";
-}
-
-expected<std::shared_ptr<const copy_shape>>
-gpu_peer::shape(copy_engine& engine, const std::shared_ptr<const run_template>& from) {
-  if (const auto known = shapes_.find(from.get()); known != shapes_.end())
-    return known->second.shape;
-  std::vector<copy_lane> lanes;
-  for (const auto& lane : from->lanes)
-    lanes.push_back({theirs_[lane.source_pool], ours_[lane.destination_pool], lane.source_stride,
-                     lane.destination_stride});
-  std::vector<copy_run> runs;
-  runs.reserve(from->runs.size());
-  for (const auto& run : from->runs)
-    runs.push_back({run.source, run.destination, run.bytes, run.lane});
-  auto made = engine.make_shape(copy_way::pool_to_pool, runs, lanes);
-  if (!made)
-    return made;
-  const auto tiles = from->runs.size() + from->bytes / copy_tile_bytes;
-  if (tiles_ + tiles > most_tiles) {
-    shapes_.clear();
-    tiles_ = 0;
-  }
-  tiles_ += tiles;
-  shapes_[from.get()] = {from, *made};
-  return made;
 }
 
 } // namespace baton

@@ -2,9 +2,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -16,7 +16,7 @@
 #include "messages/layout.hpp"
 #include "messages/manifest.hpp"
 #include "transport/peer_memory.hpp"
-#include "transport/plan.hpp"
+#include "transport/shape_cache.hpp"
 
 namespace baton {
 
@@ -24,9 +24,6 @@ namespace baton {
 /// be destroyed after the last kernel that uses it has ended.
 class gpu_peer {
 public:
-  /// Tiles of templates that are remembered, each 48 bytes of GPU memory.
-  static constexpr std::uint64_t most_tiles = 1u << 20;
-
   /// Maps the pools of a peer: GPU pools as they are shared, host pools page-locked.
   ///
   /// @param device ordinal of our GPU.
@@ -46,16 +43,11 @@ public:
   /// How the pools were mapped, for `lane_choice::reason`.
   [[nodiscard]] std::string reason() const;
 
-  /// Returns a template for kernels, made at its first use. Belongs to the thread of the engine.
-  [[nodiscard]] expected<std::shared_ptr<const copy_shape>>
-  shape(copy_engine& engine, const std::shared_ptr<const run_template>& from);
+  /// Templates for pulls from it. Belong to the thread of the engine.
+  [[nodiscard]] shape_cache& shapes() noexcept { return *shapes_; }
 
 private:
   using held_pool = std::variant<host_registration, vmm_mapping, ipc_mapping>;
-  struct remembered {
-    std::shared_ptr<const run_template> from; ///< so that its address stays its own
-    std::shared_ptr<const copy_shape> shape;
-  };
 
   gpu_peer() = default;
   [[nodiscard]] expected<const std::byte*>
@@ -63,13 +55,9 @@ private:
 
   std::shared_ptr<const peer_memory> memory_; ///< outlives the registrations of its pages
   std::vector<held_pool> held_;
-  std::vector<const std::byte*> theirs_;
-  std::vector<std::byte*> ours_;
   bool owner_must_live_ = false;
   bool read_only_ = false; ///< some are GPU memory that we cannot write
-  // -- touched by the engine's thread only
-  std::unordered_map<const run_template*, remembered> shapes_;
-  std::uint64_t tiles_ = 0;
+  std::optional<shape_cache> shapes_;
 };
 
 } // namespace baton

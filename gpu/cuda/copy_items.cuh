@@ -21,8 +21,8 @@ struct item {
   u32 bytes; ///< 0: none
 };
 
-/// Hands batches of items to a warp, one item to a lane. Descriptors are fetched one batch ahead
-/// and the place in the queue two, so that none of their latencies is seen.
+/// Hands batches of items to a warp, one item to a lane. Descriptors and the abort word are fetched
+/// one batch ahead and the place in the queue two, so that none of their latencies is seen.
 class item_feed {
 public:
   __device__ explicit item_feed(const copy_args& args)
@@ -36,23 +36,23 @@ public:
 
   /// Whether there is another batch, and this lane's item of it. Called by all lanes.
   __device__ bool next(item& mine) {
-    if (begin_ >= args_.items || __any_sync(all_lanes, abort_ != 0))
+    if (begin_ >= args_.items || __any_sync(all_lanes, stopped_ == args_.launch))
       return false;
     mine = resolve();
     begin_ = shared_ + __shfl_sync(all_lanes, taken_, 0);
     fetch();
     grab();
-    if ((++rounds_ & args_.poll_mask) == 0)
-      poll();
+    poll();
     return true;
   }
 
 private:
   __device__ void poll() {
-    asm volatile("ld.relaxed.sys.global.u32 %0, [%1];"
-                 : "=r"(abort_)
-                 : "l"(args_.abort)
-                 : "memory");
+    if (lane_index() == 0)
+      asm volatile("ld.relaxed.sys.global.u64 %0, [%1];"
+                   : "=l"(stopped_)
+                   : "l"(args_.abort)
+                   : "memory");
   }
 
   __device__ void grab() {
@@ -77,7 +77,12 @@ private:
     addresses_ = tile[0];
     strides_ = tile[1];
     place_ = tile[2];
-    slots_ = *reinterpret_cast<const uint2*>(part.pairs + pair);
+    if (part.pairs != nullptr) {
+      slots_ = *reinterpret_cast<const uint2*>(part.pairs + pair);
+    } else {
+      const copy_pair& slots = args_.few[part.few + pair];
+      slots_ = {slots.source, slots.destination};
+    }
     stream_ = part.stream + pair * part.shape_bytes;
   }
 
@@ -103,8 +108,7 @@ private:
   u32 begin_;
   const u32 shared_; ///< where the items start that are not handed out beforehand
   u32 taken_ = 0;
-  u32 rounds_ = 0;
-  u32 abort_ = 0;
+  u64 stopped_ = 0; ///< of lane 0: the launch that has to stop
   bool valid_ = false;
   uint4 addresses_, strides_, place_;
   uint2 slots_;

@@ -36,12 +36,14 @@ expected<driver_api> load() {
   need("cuGetErrorName", api.get_error_name);
   need("cuGetErrorString", api.get_error_string);
   need("cuDeviceGet", api.device_get);
+  need("cuDeviceGetAttribute", api.device_attribute);
   need("cuDevicePrimaryCtxRetain", api.primary_context_retain);
   need("cuCtxPushCurrent", api.context_push);
   need("cuCtxPopCurrent", api.context_pop);
   need("cuStreamGetCtx", api.stream_context);
   need("cuStreamQuery", api.stream_query);
   need("cuStreamWaitEvent", api.stream_wait);
+  need("cuStreamWriteValue64", api.stream_write);
   need("cuEventRecord", api.event_record);
   need("cuEventQuery", api.event_query);
   need("cuEventElapsedTime", api.event_elapsed);

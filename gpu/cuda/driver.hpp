@@ -13,12 +13,14 @@ struct driver_api {
   decltype(&cuGetErrorName) get_error_name = nullptr;
   decltype(&cuGetErrorString) get_error_string = nullptr;
   decltype(&cuDeviceGet) device_get = nullptr;
+  decltype(&cuDeviceGetAttribute) device_attribute = nullptr;
   decltype(&cuDevicePrimaryCtxRetain) primary_context_retain = nullptr;
   decltype(&cuCtxPushCurrent) context_push = nullptr;
   decltype(&cuCtxPopCurrent) context_pop = nullptr;
   decltype(&cuStreamGetCtx) stream_context = nullptr;
   decltype(&cuStreamQuery) stream_query = nullptr;
   decltype(&cuStreamWaitEvent) stream_wait = nullptr;
+  decltype(&cuStreamWriteValue64) stream_write = nullptr;
   decltype(&cuEventRecord) event_record = nullptr;
   decltype(&cuEventQuery) event_query = nullptr;
   decltype(&cuEventElapsedTime) event_elapsed = nullptr;

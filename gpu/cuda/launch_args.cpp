@@ -1,7 +1,6 @@
 #include "gpu/cuda/launch_args.hpp"
 
 #include <algorithm>
-#include <bit>
 
 #include "gpu/cuda/tuning.hpp"
 
@@ -32,8 +31,6 @@ launch_size size_launch(std::uint64_t items, std::uint64_t bytes, std::uint32_t 
   const std::uint32_t most = std::clamp(tuning::batch_bytes / longest, 1u, 32u);
   const std::uint64_t rounds = std::uint64_t{8} * size.blocks * warps_per_block;
   size.batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(items / rounds, 1, most));
-  const std::uint32_t batches = std::clamp(tuning::batch_bytes / (size.batch * longest), 1u, 64u);
-  size.poll_mask = std::bit_floor(batches) - 1;
   return size;
 }
 

@@ -11,7 +11,6 @@ namespace baton {
 struct launch_size {
   std::uint32_t blocks = 1;
   std::uint32_t batch = 1;
-  std::uint32_t poll_mask = 0;
 };
 
 /// The items of `pairs` pairs of which stream bytes [begin, end) are wanted. Pure.

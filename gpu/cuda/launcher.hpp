@@ -3,25 +3,31 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "gpu/copy_engine.hpp"
+#include "gpu/cuda/abort_board.hpp"
 #include "gpu/cuda/copy_args.hpp"
+#include "gpu/cuda/pair_ring.hpp"
 #include "gpu/cuda/shape_storage.hpp"
-#include "gpu/memory.hpp"
 #include "gpu/stream.hpp"
 
 namespace baton {
 
-/// One stream of an engine, with the memory that its launches need. Pairs of slots go through a
-/// ring of host memory that kernels read in place: a copy to the GPU first would cost more than it
-/// saves. The engine's context is current in all calls.
+/// One stream of an engine, with what its launches need. A few pairs of slots travel as arguments
+/// of the kernel, more through a ring in the GPU's memory. The engine's context is current in all
+/// calls.
 class launcher {
 public:
-  [[nodiscard]] static expected<launcher> create(const copy_engine_options& options);
+  /// @param aborts must outlive the launcher.
+  /// @param first_word its `tuning::launches_per_stream` words begin here.
+  [[nodiscard]] static expected<launcher> create(const copy_engine_options& options,
+                                                 abort_board& aborts, std::uint32_t first_word);
 
   /// Launches the next piece of an order, from stream byte `from`: as much as ring and arguments
-  /// take.
+  /// take. None while kernels of other tags would hold it up for long: an order that waits on the
+  /// host can be given up at once.
   ///
   /// @param tag comes back with `take_ended`.
   /// @returns the first byte of the stream that is left; `from` if there is no room now.
@@ -35,15 +41,17 @@ public:
   void abort(std::uint64_t tag) noexcept;
 
   [[nodiscard]] std::size_t in_flight() const noexcept { return flights_.size(); }
+  /// Bytes that kernels of other tags have yet to move before one of this tag could begin.
+  [[nodiscard]] std::uint64_t bytes_ahead_of(std::uint64_t tag) const noexcept;
   /// Gives up memory that a hung kernel may still use.
   void leak() noexcept;
 
 private:
-  /// Pairs of one part that lie in a row in the ring.
+  /// Pairs of one part in a row.
   struct stretch {
-    const copy_shape* shape = nullptr;
-    const copy_pair* pairs = nullptr; ///< as kernels see them
-    std::uint64_t count = 0;
+    const copy_shape::storage* shape = nullptr;
+    std::span<const copy_pair> pairs;
+    std::uint64_t pair_bytes = 0;
     std::uint64_t stream = 0; ///< where the first pair starts
     std::uint64_t begin = 0;  ///< what of the stream is to be moved
     std::uint64_t end = 0;
@@ -51,31 +59,32 @@ private:
   /// A launch on the GPU.
   struct flight {
     std::uint64_t tag = 0;
-    std::uint64_t ring_end = 0; ///< pairs of the ring up to here are free after it
-    std::uint32_t place = 0;    ///< which event and abort word it uses
+    std::uint64_t number = 0;
+    std::uint64_t bytes = 0;
+    pair_ring::mark ring = 0; ///< what lies before this is free after it
+    std::uint32_t place = 0;  ///< which events and which abort word are its own
   };
   using list_member = tile_list copy_shape::storage::*;
 
   launcher() = default;
-  [[nodiscard]] std::vector<stretch> gather(const copy_order& order, std::uint64_t from);
-  [[nodiscard]] std::optional<stretch> next_stretch(const copy_order& order, std::uint64_t from,
-                                                    std::uint64_t most_pairs);
-  [[nodiscard]] expected<> start(const std::vector<stretch>& stretches, const copy_order& order,
-                                 std::uint32_t place);
-  [[nodiscard]] expected<> start_kernel(const std::vector<stretch>& stretches,
-                                        const copy_order& order, std::uint32_t place,
+  [[nodiscard]] static std::vector<stretch> cut(const copy_order& order, std::uint64_t from,
+                                                std::uint64_t most_pairs);
+  [[nodiscard]] expected<> start(std::span<const stretch> stretches, const copy_order& order,
+                                 copy_args& args, bool few, std::uint32_t place);
+  [[nodiscard]] expected<> start_kernel(std::span<const stretch> stretches,
+                                        const copy_pair* uploaded, copy_args& args,
                                         list_member list, bool bulk);
-  [[nodiscard]] std::uint32_t& abort_word(std::uint32_t place) const noexcept;
 
   copy_engine_options options_;
+  abort_board* aborts_ = nullptr;
+  std::uint32_t first_word_ = 0;
   gpu_stream stream_;
   device_buffer counter_;
-  pinned_buffer host_; ///< abort words, then the ring
-  std::vector<gpu_event> events_;
+  pair_ring ring_;
+  std::vector<gpu_event> ended_; ///< of each place
   std::deque<flight> flights_;
-  std::uint64_t taken_ = 0; ///< pairs of the ring, ever
-  std::uint64_t freed_ = 0;
-  std::uint32_t next_place_ = 0;
+  std::uint64_t launches_ = 0;
+  std::uint64_t piece_pairs_ = 0; ///< most pairs of the next piece
 };
 
 } // namespace baton

@@ -9,12 +9,19 @@ namespace baton::tuning {
 inline constexpr std::uint32_t bulk_least_bytes = 512;
 
 /// A warp takes about so much at a time: enough to hide what it costs to take it, little enough
-/// that all warps end together. It also bounds how far a warp runs between two looks at the abort
-/// word.
+/// that all warps end together. A warp looks at the abort word each time.
 inline constexpr std::uint32_t batch_bytes = 32u << 10;
 
 /// A small job gets a thread block for each so many bytes.
 inline constexpr std::uint64_t bytes_per_block = 16u << 10;
+
+/// A launch is not queued behind kernels of others that move more, for each thread block of its
+/// own: it could not be given up before they have ended.
+inline constexpr std::uint64_t most_bytes_ahead = 2u << 20;
+
+/// Pairs that the first kernel of a large job gets, so that it starts soon; each later one gets
+/// twice as many.
+inline constexpr std::uint64_t first_pairs = 16u << 10;
 
 /// Launches that wait in a stream, so that the GPU does not idle between two.
 inline constexpr std::uint32_t launches_per_stream = 4;

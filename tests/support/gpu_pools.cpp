@@ -16,6 +16,9 @@ std::uint64_t between(std::uint64_t least, std::uint64_t most, std::mt19937_64& 
   return std::uniform_int_distribution<std::uint64_t>{least, most}(random);
 }
 
+/// Bytes by which slots of a source may be longer than those of its destination.
+constexpr std::uint64_t most_slack = 128;
+
 /// Size, and by what source and destination are to be aligned.
 struct run_form {
   std::uint64_t bytes = 0;
@@ -76,8 +79,11 @@ std::uint64_t random_part::pair_bytes() const {
                          [](std::uint64_t sum, const copy_run& run) { return sum + run.bytes; });
 }
 
-random_part random_shape(run_style style, std::uint64_t pool_bytes, std::mt19937_64& random) {
+random_part random_shape(run_style style, std::uint64_t pool_bytes, std::mt19937_64& random,
+                         std::size_t most_pairs) {
   random_part part;
+  // Less what a source slot may be longer, so that both pools hold one slot at least.
+  const std::uint64_t most = (pool_bytes - most_slack) / 16 * 16;
   std::uint64_t end = 0;
   const std::uint64_t runs =
       style == run_style::huge ? between(1, 4, random) : between(1, 90, random);
@@ -86,12 +92,15 @@ random_part random_shape(run_style style, std::uint64_t pool_bytes, std::mt19937
     copy_run run;
     run.bytes = form.bytes;
     run.destination = align(end + between(0, 40, random), form.destination_alignment);
+    if (run.destination + run.bytes > most && !part.runs.empty())
+      break;
+    run.bytes = std::min(run.bytes, most - run.destination);
     end = run.destination + run.bytes;
     part.runs.push_back(run);
   }
   // Sources may overlap and come in any order.
   part.destination_stride = align(end, 16);
-  part.source_stride = part.destination_stride + 16 * between(0, 8, random);
+  part.source_stride = part.destination_stride + 16 * between(0, most_slack / 16, random);
   for (copy_run& run : part.runs) {
     const std::uint64_t alignment = style == run_style::aligned ? 16
                                     : style == run_style::words ? 2
@@ -105,7 +114,7 @@ random_part random_shape(run_style style, std::uint64_t pool_bytes, std::mt19937
   std::vector<std::uint32_t> targets(pool_bytes / part.destination_stride);
   std::iota(targets.begin(), targets.end(), 0u);
   std::shuffle(targets.begin(), targets.end(), random);
-  targets.resize(between(1, std::min<std::uint64_t>(targets.size(), 70), random));
+  targets.resize(between(1, std::min(targets.size(), most_pairs), random));
   for (std::uint32_t target : targets)
     part.pairs.push_back({static_cast<std::uint32_t>(between(0, slots - 1, random)), target});
   return part;

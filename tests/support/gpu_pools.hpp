@@ -33,9 +33,9 @@ struct random_part {
   [[nodiscard]] std::uint64_t bytes() const { return pair_bytes() * pairs.size(); }
 };
 
-/// Makes a part that stays within `pool_bytes` on both sides.
+/// Makes a part that stays within `pool_bytes`, at least 1 KiB, on both sides.
 [[nodiscard]] random_part random_shape(run_style style, std::uint64_t pool_bytes,
-                                       std::mt19937_64& random);
+                                       std::mt19937_64& random, std::size_t most_pairs = 70);
 
 /// What the kernels must do, done on the host.
 void pull(const random_part& part, const std::byte* source, std::byte* destination);
