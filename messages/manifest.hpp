@@ -74,7 +74,7 @@ struct lane_pull {
   std::vector<group_range> ranges;
   std::uint64_t bytes = 0;   ///< of the whole stream, as the reader planned it
   std::uint32_t credits = 0; ///< chunks that may be sent at once
-  std::uint64_t link = 0;    ///< random; another one than before: the reader has connected anew
+  std::uint64_t link = 0;    ///< grows whenever the reader connects anew
 
   friend bool operator==(const lane_pull&, const lane_pull&) = default;
 };

@@ -79,6 +79,7 @@ struct pull_request {
   std::uint32_t receivers = 0;        ///< how many ranks pull this request from this source
   std::vector<group_range> wants{};     ///< per group that both hold; may be empty ranges
   std::vector<std::uint32_t> have{};    ///< slices validated in an earlier attempt; not to be sent again
+  offer_id have_offer{};              ///< whose slices `have` counts; another offer sends all of its own
   bool wants_aux = false;             ///< whether this source is the one to send the aux data
   std::chrono::milliseconds remaining{0};
 
@@ -132,11 +133,13 @@ struct slice_failed {
 };
 
 /// Either side: the request ends here. A receiver names its pull; a source names the pull it answers.
-/// A message whose pull is not the current one is dropped.
+/// A message whose pull is not the current one is dropped; a source remembers it, since it may have
+/// overtaken the pull request.
 struct cancel_notice {
   request_id request{};
   pull_id pull{};
   error reason{};
+  bool unasked = false; ///< of a receiver that has not asked this source and will not; `pull` says nothing
 
   friend bool operator==(const cancel_notice&, const cancel_notice&) = default;
 };

@@ -101,6 +101,7 @@ void write(const pull_request& message, wire::PullRequest& out) {
   for (const auto& range : message.wants)
     write(range, *out.add_wants());
   out.mutable_have()->Add(message.have.begin(), message.have.end());
+  out.set_have_offer(message.have_offer.value);
   out.set_wants_aux(message.wants_aux);
   out.set_remaining_ms(write_remaining(message.remaining));
 }
@@ -112,6 +113,7 @@ pull_request read(const wire::PullRequest& in) {
   message.receivers = in.receivers();
   message.wants = read_all(in.wants());
   message.have.assign(in.have().begin(), in.have().end());
+  message.have_offer = offer_id{in.have_offer()};
   message.wants_aux = in.wants_aux();
   message.remaining = read_remaining(in.remaining_ms());
   return message;
@@ -184,11 +186,13 @@ slice_failed read(const wire::SliceFailed& in) {
 void write(const cancel_notice& message, wire::CancelNotice& out) {
   write_ids(message, out);
   write(message.reason, *out.mutable_reason());
+  out.set_unasked(message.unasked);
 }
 
 cancel_notice read(const wire::CancelNotice& in) {
   auto message = read_ids<cancel_notice>(in);
   message.reason = read(in.reason());
+  message.unasked = in.unasked();
   return message;
 }
 

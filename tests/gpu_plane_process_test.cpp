@@ -28,11 +28,12 @@ const std::vector<pool_memory> sources{device, cuda_malloc};
 /// 128 MiB; with one thread block a pull takes some milliseconds.
 constexpr cache_shape medium_cache{.layers = 8, .slots = 512};
 
-/// Chunks that stay on the GPU: the transports are left to the plane.
+/// Small chunks, so that pulls take some milliseconds, that stay on the GPU: the transports are
+/// left to the plane.
 plane_options ucx_options() {
   auto options = gpu_options();
   options.lanes = lane_policy::ucx;
-  options.chunk_bytes = 1u << 20;
+  options.chunk_bytes = 128u << 10;
   return options;
 }
 
@@ -224,7 +225,7 @@ BOOST_DATA_TEST_CASE(chunks_go_from_gpu_to_gpu, data::make(sources)) {
 }
 
 BOOST_AUTO_TEST_CASE(a_source_that_is_killed_under_chunks_is_lost) {
-  couple ranks{large_cache, {device, device}, ucx_options()};
+  couple ranks{medium_cache, {device, device}, ucx_options()};
   auto ended = begin_and_see(ranks, ranks.ask_for_all(ranks.there));
   ranks.there.signal(SIGKILL);
   const auto result = ended.get(std::chrono::seconds{10});
@@ -237,7 +238,7 @@ BOOST_AUTO_TEST_CASE(a_source_that_is_killed_under_chunks_is_lost) {
 }
 
 BOOST_AUTO_TEST_CASE(a_pull_from_a_stopped_source_can_be_cancelled) {
-  couple ranks{large_cache, {device, device}, ucx_options()};
+  couple ranks{medium_cache, {device, device}, ucx_options()};
   auto ended = begin_and_see(ranks, ranks.ask_for_all(ranks.there));
   ranks.there.signal(SIGSTOP);
   BOOST_TEST(retired(*ranks.here.plane, receiver, std::chrono::seconds{1}));

@@ -1,17 +1,14 @@
 #include "transport/grant_book.hpp"
 
-#include <algorithm>
 #include <utility>
+
+#include "transport/block_tables.hpp"
 
 namespace baton {
 
 grant_book::grant_book(lease_table table, const rank_layout& layout) : table_{std::move(table)} {
-  for (const auto& group : layout.groups) {
-    std::uint64_t slots = UINT64_MAX;
-    for (const auto& buffer : group.buffers)
-      slots = std::min(slots, layout.pools[buffer.pool].slots);
-    slots_[group.name] = slots;
-  }
+  for (const auto& group : layout.groups)
+    slots_[group.name] = slots_of(layout, group);
 }
 
 expected<> grant_book::check(const grant_spec& spec) const {
@@ -42,7 +39,7 @@ expected<lease> grant_book::grant(session_key session, grant_spec spec) {
   if (!right)
     return right;
   records_[right->slot] = std::make_shared<const grant_record>(*right, session, std::move(spec));
-  sessions_[session].push_back(*right);
+  sessions_[session].insert(right->slot);
   return right;
 }
 
@@ -61,7 +58,7 @@ std::shared_ptr<const grant_record> grant_book::revoke(const lease& right) {
   if (!revoked)
     return nullptr;
   const auto session = sessions_.find(revoked->session);
-  std::erase(session->second, right);
+  session->second.erase(right.slot);
   if (session->second.empty())
     sessions_.erase(session);
   return revoked;
@@ -74,8 +71,8 @@ std::vector<std::shared_ptr<const grant_record>> grant_book::retire(session_key 
   const auto found = sessions_.find(session);
   if (found == sessions_.end())
     return revoked;
-  for (const auto& right : found->second)
-    revoked.push_back(revoke_locked(right));
+  for (const auto slot : found->second)
+    revoked.push_back(revoke_locked(records_.at(slot)->right));
   sessions_.erase(found);
   return revoked;
 }

@@ -1,11 +1,12 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "messages/layout.hpp"
@@ -62,8 +63,8 @@ private:
   lease_table table_;
   std::unordered_map<std::string, std::uint64_t> slots_; ///< of each group
   mutable std::mutex mutex_;
-  std::unordered_map<std::uint32_t, record> records_; ///< by lease slot
-  std::unordered_map<session_key, std::vector<lease>> sessions_;
+  std::unordered_map<std::uint32_t, record> records_;                           ///< by lease slot
+  std::unordered_map<session_key, std::unordered_set<std::uint32_t>> sessions_; ///< lease slots
   retired_keys retired_;
 };
 

@@ -28,18 +28,20 @@ std::optional<std::string> why_not_mapped(const lane_abilities& self, const plan
 }
 
 expected<lane_choice> choose_ucx(const lane_abilities& self, const plane_manifest& peer,
-                                 std::string reason) {
+                                 error why) {
+  const bool for_good = why.code == errc::invalid_argument;
   if (self.policy == lane_policy::mapped)
-    return fail(errc::invalid_argument, "the mapped lane is demanded, but {}", reason);
+    return fail(why.code, "the mapped lane is demanded, but {}", why.text);
   if (self.ucx_version.empty() || peer.ucx_version.empty())
-    return fail(errc::invalid_argument, "{}, and {} has no ucx lane", reason,
+    return fail(why.code, "{}, and {} has no ucx lane", why.text,
                 self.ucx_version.empty() ? "this rank" : "the peer");
   if (peer.ucx_version != self.ucx_version)
-    return fail(errc::version_mismatch, "{}, and the peer's UCX is {}, ours {}: install equal ones",
-                reason, peer.ucx_version, self.ucx_version);
+    return fail(for_good ? errc::version_mismatch : why.code,
+                "{}, and the peer's UCX is {}, ours {}: install equal ones", why.text,
+                peer.ucx_version, self.ucx_version);
   if (peer.boot_id != self.boot_id && !self.reaches_other_hosts)
-    return fail(errc::invalid_argument, "{}, and UCX may not use tcp: set tcp_devices", reason);
-  return lane_choice{lane_kind::ucx, std::move(reason)};
+    return fail(why.code, "{}, and UCX may not use tcp: set tcp_devices", why.text);
+  return lane_choice{lane_kind::ucx, std::move(why.text)};
 }
 
 } // namespace baton

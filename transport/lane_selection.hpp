@@ -28,11 +28,13 @@ struct lane_abilities {
 
 /// Decides for the ucx lane, after `mapped` was ruled out.
 ///
-/// @param reason why it is not the mapped one.
-/// @returns `invalid_argument` if the policy demands the mapped lane or there is no ucx lane on one
-/// of the
-///          sides or no way to the peer's host, `version_mismatch` for another UCX.
+/// @param why  it is not the mapped one: `invalid_argument` for what can never work, else what
+///             failed this time.
+/// @returns `invalid_argument` if the policy demands the mapped lane, or there is no ucx lane on
+/// one
+///          of the sides or no way to the peer's host; `version_mismatch` for another UCX. Where
+///          the mapped lane only failed this time, its own code: another attempt may map.
 [[nodiscard]] expected<lane_choice> choose_ucx(const lane_abilities& self,
-                                               const plane_manifest& peer, std::string reason);
+                                               const plane_manifest& peer, error why);
 
 } // namespace baton

@@ -9,11 +9,14 @@
 #include <cstring>
 #include <utility>
 
+#include "transport/memory_room.hpp"
+
 namespace baton {
 
 namespace {
 
 constexpr std::size_t huge_page = 2u << 20;
+constexpr std::size_t touch_step = 256u << 20;
 
 std::size_t round_up(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -24,15 +27,39 @@ tl::unexpected<error> refused(const char* name, const char* call) {
 }
 
 /// Unlike MAP_POPULATE this reports a lack of memory instead of leaving it to a later SIGBUS.
-bool touch(void* data, std::size_t bytes, int descriptor) {
-  if (madvise(data, bytes, MADV_POPULATE_WRITE) == 0)
+bool touch(const memory_file& file, std::size_t offset, std::size_t bytes) {
+  if (madvise(file.memory.data() + offset, bytes, MADV_POPULATE_WRITE) == 0)
     return true;
-  return errno == EINVAL && fallocate(descriptor, 0, 0, static_cast<off_t>(bytes)) == 0;
+  return errno == EINVAL && fallocate(file.descriptor.get(), 0, static_cast<off_t>(offset),
+                                      static_cast<off_t>(bytes)) == 0;
+}
+
+/// Shared memory beyond what is there is not refused by the kernel: it kills a process for it.
+expected<> check_room(const char* name, std::size_t bytes) {
+  const auto room = measure_memory_room();
+  // What the kernel calls available is an estimate, so a part of it stays free.
+  if (bytes <= room.bytes - room.bytes / 32)
+    return {};
+  return fail(errc::out_of_resources,
+              "{}: {} bytes do not fit, {} has {} left; ask for less, or free some memory", name,
+              bytes, room.owner, room.bytes);
+}
+
+/// Looks anew before every step, since others may take memory at the same time.
+expected<> touch_all(const char* name, const memory_file& file, bool huge) {
+  const auto bytes = file.memory.size();
+  for (std::size_t offset = 0; offset < bytes; offset += touch_step) {
+    if (!huge)
+      if (auto fits = check_room(name, bytes - offset); !fits)
+        return fits;
+    if (!touch(file, offset, std::min(touch_step, bytes - offset)))
+      return refused(name, "touching the pages");
+  }
+  return {};
 }
 
 expected<memory_file> create_with(const char* name, std::size_t bytes, bool huge) {
   memory_file file;
-  file.huge = huge;
   file.descriptor =
       unique_fd{memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0u))};
   if (!file.descriptor)
@@ -45,8 +72,8 @@ expected<memory_file> create_with(const char* name, std::size_t bytes, bool huge
   file.memory = mapping{data, bytes};
   if (!huge)
     madvise(data, bytes, MADV_HUGEPAGE);
-  if (!touch(data, bytes, file.descriptor.get()))
-    return refused(name, "touching the pages");
+  if (auto touched = touch_all(name, file, huge); !touched)
+    return fail(std::move(touched.error()));
   if (fcntl(file.descriptor.get(), F_ADD_SEALS,
             F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE) != 0)
     return refused(name, "sealing");
@@ -92,6 +119,8 @@ expected<memory_file> create_memory_file(const char* name, std::size_t bytes, bo
   if (huge && bytes >= huge_page)
     if (auto file = create_with(name, round_up(bytes, huge_page), true))
       return file;
+  if (auto fits = check_room(name, bytes); !fits)
+    return fail(std::move(fits.error()));
   return create_with(name, round_up(bytes, static_cast<std::size_t>(sysconf(_SC_PAGESIZE))), false);
 }
 

@@ -34,15 +34,16 @@ private:
 struct memory_file {
   unique_fd descriptor;
   mapping memory; ///< writable; whole pages
-  bool huge = false;
 };
 
 /// Makes a memfd of `bytes` zeroed and touched bytes (rounded up to whole pages), maps it, and
 /// seals it with SHRINK, GROW and FUTURE_WRITE: whoever gets the descriptor can map it for reading
 /// only.
 ///
-/// @param huge takes huge pages, if the machine has enough free ones.
-/// @returns `out_of_resources` with the kernel's text.
+/// @param name  what error texts call it.
+/// @param huge  takes huge pages, if the machine has enough free ones.
+/// @returns `out_of_resources` for more than there is room for (see `measure_memory_room`), or with
+///          the kernel's text.
 [[nodiscard]] expected<memory_file> create_memory_file(const char* name, std::size_t bytes,
                                                        bool huge);
 

@@ -1,6 +1,5 @@
 #include "transport/plan_stream.hpp"
 
-#include <cstring>
 #include <utility>
 
 namespace baton {

@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <utility>
 
 #include "transport/memory_file.hpp"
@@ -22,7 +21,6 @@ expected<host_pool> host_pool::create(std::size_t bytes) {
   pool.bytes_ = bytes;
   pool.mapped_ = memory.size();
   pool.descriptor_ = file->descriptor.release();
-  pool.huge_ = file->huge;
   return pool;
 }
 
@@ -39,8 +37,7 @@ host_pool::host_pool(host_pool&& other) noexcept
     : data_{std::exchange(other.data_, nullptr)},
       bytes_{std::exchange(other.bytes_, 0)},
       mapped_{std::exchange(other.mapped_, 0)},
-      descriptor_{std::exchange(other.descriptor_, -1)},
-      huge_{std::exchange(other.huge_, false)} {
+      descriptor_{std::exchange(other.descriptor_, -1)} {
 }
 
 host_pool& host_pool::operator=(host_pool&& other) noexcept {
@@ -49,7 +46,6 @@ host_pool& host_pool::operator=(host_pool&& other) noexcept {
   std::swap(bytes_, taken.bytes_);
   std::swap(mapped_, taken.mapped_);
   std::swap(descriptor_, taken.descriptor_);
-  std::swap(huge_, taken.huge_);
   return *this;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 
 #include "messages/error.hpp"
@@ -17,7 +16,8 @@ class host_pool {
 public:
   /// Allocates `bytes` (rounded up to whole pages), from huge pages if the machine has free ones.
   ///
-  /// @returns `invalid_argument` for 0 bytes, `out_of_resources` when the kernel refuses.
+  /// @returns `invalid_argument` for 0 bytes, `out_of_resources` for more than the machine or our
+  ///          cgroup has left, or when the kernel refuses.
   [[nodiscard]] static expected<host_pool> create(std::size_t bytes);
 
   /// Registers memory of the engine. It must stay valid for as long as the pool.
@@ -33,7 +33,6 @@ public:
   [[nodiscard]] std::size_t size() const noexcept { return bytes_; }
   /// The descriptor to be passed to peers; -1 for adopted memory. Stays with the pool.
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
-  [[nodiscard]] bool huge_pages() const noexcept { return huge_; }
 
 private:
   host_pool() = default;
@@ -42,7 +41,6 @@ private:
   std::size_t bytes_ = 0;
   std::size_t mapped_ = 0; ///< 0 for adopted memory
   int descriptor_ = -1;
-  bool huge_ = false;
 };
 
 } // namespace baton

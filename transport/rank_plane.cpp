@@ -3,12 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <mutex>
-#include <unordered_map>
 #include <utility>
 
 #include "gpu/device.hpp"
 #include "messages/manifest.hpp"
+#include "transport/block_tables.hpp"
 #include "transport/copy_pool.hpp"
 #include "transport/gpu_lane.hpp"
 #include "transport/gpu_mapper.hpp"
@@ -18,31 +17,33 @@
 #include "transport/peer_registry.hpp"
 #include "transport/service_thread.hpp"
 #include "transport/session_ledger.hpp"
+#include "transport/staging_choice.hpp"
+#include "transport/ucx/context.hpp"
 #include "transport/ucx_lane.hpp"
 
 namespace baton {
 
 namespace {
 
-/// In one process on one host the mapped lane wins anyway; tcp comes last where UCX may choose.
-constexpr auto shared_memory_transports = "posix,cma,self";
+/// A data thread may well be kept from running for so long.
+constexpr std::chrono::milliseconds least_stuck_after{100};
 
-expected<> check_options(const plane_options& options, bool gpu_pools) {
+expected<> check_options(const plane_options& options) {
   if (options.chunk_bytes < manifest_limits::least_chunk ||
       options.chunk_bytes > manifest_limits::most_chunk)
     return fail(errc::invalid_argument, "chunk_bytes {} is not within {} and {}",
                 options.chunk_bytes, manifest_limits::least_chunk, manifest_limits::most_chunk);
   if (options.ring_chunks == 0 || options.credits == 0)
     return fail(errc::invalid_argument, "ring_chunks and credits must not be 0");
+  if (options.ucx_stuck_after < least_stuck_after)
+    return fail(errc::invalid_argument, "ucx_stuck_after {} ms is less than {} ms",
+                options.ucx_stuck_after.count(), least_stuck_after.count());
   if (options.gpu_blocks == 0 || options.gpu_blocks > 1024)
     return fail(errc::invalid_argument, "gpu_blocks {} is not within 1 and 1024",
                 options.gpu_blocks);
   if (options.gpu_streams == 0 || options.gpu_streams > 16)
     return fail(errc::invalid_argument, "gpu_streams {} is not within 1 and 16",
                 options.gpu_streams);
-  if (options.lanes == lane_policy::ucx && gpu_pools)
-    return fail(errc::invalid_argument,
-                "the ucx lane is demanded, but it carries host pools only: use the mapped lane");
   return {};
 }
 
@@ -58,24 +59,18 @@ copy_engine_options engine_of(const plane_options& options, const rank_layout& l
   return out;
 }
 
-ucx_settings settings_of(const plane_options& options) {
+ucx_settings settings_of(const plane_options& options, bool gpu_pools) {
   ucx_settings settings;
-  settings.transports = options.ucx_transports;
-  if (settings.transports.empty())
-    settings.transports = options.tcp_devices.empty()
-                              ? shared_memory_transports
-                              : fmt::format("tcp,{}", shared_memory_transports);
+  auto choice = choose_staging({options.ucx_transports, !options.tcp_devices.empty(), gpu_pools,
+                                gpu_pools && ucx_moves_gpu_memory()});
+  settings.transports = std::move(choice.transports);
+  settings.staging = choice.staging;
   settings.tcp_devices = options.tcp_devices;
   settings.chunk_bytes = options.chunk_bytes;
   settings.ring_chunks = options.ring_chunks;
   settings.credits = options.credits;
+  settings.stuck_after = options.ucx_stuck_after;
   return settings;
-}
-
-const group_blocks* find_table(const std::vector<group_blocks>& tables, std::string_view group) {
-  const auto found = std::find_if(tables.begin(), tables.end(),
-                                  [&](const group_blocks& table) { return table.group == group; });
-  return found == tables.end() ? nullptr : &*found;
 }
 
 /// Plans a job. On the ucx lane only the owner knows, and checks, its own blocks.
@@ -101,7 +96,7 @@ expected<plan> plan_job(const planner& plans, const pull_job& job, lane_kind lan
 } // namespace
 
 std::vector<std::pair<std::string, std::string>> ucx_settings_of(const plane_options& options) {
-  return context_settings(settings_of(options));
+  return context_settings(settings_of(options, false));
 }
 
 class rank_plane::impl {
@@ -112,6 +107,7 @@ public:
         layout_{layout},
         pools_{std::move(pools)},
         options_{options},
+        kernel_pools_{engine_of(options, layout_).device, pools_},
         grants_{std::move(leases), layout},
         copies_{options.copy_threads},
         mapped_{copies_, ledger_, pool_starts()} {}
@@ -133,14 +129,8 @@ public:
     const bool gpu_pools = has_gpu_pools(layout_.pools);
     if (auto started = start_gpu(gpu_pools); !started)
       return started;
-    // The ucx lane reads and writes pools by the host.
-    if (options_.lanes != lane_policy::mapped && !gpu_pools) {
-      auto lane = ucx_lane::create(settings_of(options_),
-                                   {life_, grants_, ledger_, copies_, pool_starts()});
-      if (!lane)
-        return fail(std::move(lane.error()));
-      ucx_ = std::move(*lane);
-    }
+    if (auto started = start_ucx(gpu_pools); !started)
+      return started;
     auto server = export_server::open(life_, descriptors());
     if (!server)
       return fail(std::move(server.error()));
@@ -172,7 +162,8 @@ public:
     if (!reason && by_gpu(begun))
       reason = why_no_gpu();
     if (reason)
-      return settle(begun, choose_ucx(self_, begun.manifest, std::move(*reason)));
+      return settle(
+          begun, choose_ucx(self_, begun.manifest, {errc::invalid_argument, std::move(*reason)}));
     service_->import(begun.manifest, begun.pools, [this, begun](service_thread::imported memory) {
       if (!memory)
         return settle_unmapped(begun, std::move(memory.error()));
@@ -268,11 +259,30 @@ private:
     if (!lane)
       return fail(std::move(lane.error()));
     gpu_ = std::move(*lane);
-    auto mapper = gpu_mapper::create(*gpu_, pools_, engine_of(options_, layout_));
+    auto mapper = gpu_mapper::create(*gpu_, kernel_pools_, engine_of(options_, layout_));
     if (!mapper)
       return fail(std::move(mapper.error()));
     mapper_ = std::move(*mapper);
     return gpu_pools ? mapper_->open() : expected<>{};
+  }
+
+  expected<> start_ucx(bool gpu_pools) {
+    if (options_.lanes == lane_policy::mapped)
+      return {};
+    auto settings = settings_of(options_, gpu_pools);
+    self_.reaches_other_hosts = settings.transports.find("tcp") != std::string::npos;
+    ucx_surroundings around{life_, grants_, ledger_, copies_, pool_starts()};
+    if (gpu_pools) {
+      auto pools = kernel_pools_.starts();
+      if (!pools)
+        return fail(std::move(pools.error()));
+      around.gpu = ucx_gpu{engine_of(options_, layout_), std::move(*pools)};
+    }
+    auto lane = ucx_lane::create(settings, std::move(around));
+    if (!lane)
+      return fail(std::move(lane.error()));
+    ucx_ = std::move(*lane);
+    return {};
   }
 
   [[nodiscard]] std::vector<std::byte*> pool_starts() const {
@@ -299,7 +309,6 @@ private:
     self_.boot_id = read_boot_id();
     self_.user = geteuid();
     self_.ucx_version = ucx_ ? baton::ucx_version() : "";
-    self_.reaches_other_hosts = settings_of(options_).transports.find("tcp") != std::string::npos;
     plane_manifest manifest;
     manifest.life = life_;
     manifest.boot_id = self_.boot_id;
@@ -348,7 +357,7 @@ private:
     if (why.code == errc::cancelled)
       settle(begun, fail(std::move(why)));
     else
-      settle(begun, choose_ucx(self_, begun.manifest, std::move(why.text)));
+      settle(begun, choose_ucx(self_, begun.manifest, std::move(why)));
   }
 
   void settle(const introduction& begun, const expected<lane_choice>& choice,
@@ -381,6 +390,7 @@ private:
   const rank_layout layout_;
   const std::vector<memory_pool> pools_;
   const plane_options options_;
+  kernel_pools kernel_pools_;
   lane_abilities self_;
   std::string manifest_;
   session_ledger ledger_;
@@ -390,7 +400,7 @@ private:
   mapped_lane mapped_;
   std::unique_ptr<gpu_lane> gpu_; ///< null without CUDA, as is the mapper
   std::unique_ptr<gpu_mapper> mapper_;
-  std::unique_ptr<ucx_lane> ucx_; ///< null under the policy `mapped`, and with GPU pools
+  std::unique_ptr<ucx_lane> ucx_; ///< null under the policy `mapped`
   std::unique_ptr<service_thread> service_;
 };
 
@@ -410,7 +420,7 @@ expected<std::shared_ptr<rank_plane>> rank_plane::create(incarnation life,
                                                          plane_options options) {
   if (auto valid = check_pools(layout, pools); !valid)
     return fail(std::move(valid.error()));
-  if (auto valid = check_options(options, has_gpu_pools(layout.pools)); !valid)
+  if (auto valid = check_options(options); !valid)
     return fail(std::move(valid.error()));
   auto leases = lease_table::create(life, options.leases);
   if (!leases)

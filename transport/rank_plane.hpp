@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,13 +27,19 @@ struct plane_options {
   /// Which GPU a rank whose own pools are all host memory uses to pull from those of GPUs: an
   /// ordinal. A rank with GPU pools uses theirs.
   int gpu = 0;
-  /// Staging of the ucx lane, in each direction: chunks and bytes per chunk.
+  /// Staging of the ucx lane, in each direction: chunks and bytes per chunk. Between GPUs of one
+  /// host chunks of 8 MiB are better: UCX takes several microseconds for each.
   std::size_t chunk_bytes = 512 * 1024;
   std::size_t ring_chunks = 32;
   /// Chunks that one pull may have on its way.
   std::size_t credits = 8;
+  /// How long a peer may leave chunks of ours on the ucx lane lying, before it is taken for stuck,
+  /// its link is closed and what is under way with it ends as `peer_lost`. A peer that we wait for
+  /// gets twice as long. At least 100 ms, and longer than the network takes for a chunk.
+  std::chrono::milliseconds ucx_stuck_after{2000};
   /// Network devices over which UCX may use tcp, e.g. "lo" or "eth0". Empty: no tcp at all,
-  /// shared-memory transports only. UCX over tcp trusts its network, see the README.
+  /// shared-memory transports only, and cuda_ipc for GPU pools. UCX over tcp trusts its network,
+  /// see the README.
   std::string tcp_devices{};
   /// UCX_TLS as such; empty: chosen from the above.
   std::string ucx_transports{};
@@ -45,7 +52,7 @@ ucx_settings_of(const plane_options& options);
 
 /// The data plane of a real rank: exports its pools and its lease table to the same user on the
 /// same host, maps those of its peers, and runs the mapped and the ucx lane. Pools are host memory,
-/// or memory of one GPU; the ucx lane carries host pools only.
+/// or memory of one GPU.
 ///
 /// Threads: one data thread owns the UCX worker, another one the GPU; copy threads move large host
 /// copies; one service thread exports descriptors and maps peers, and one makes memory ready for

@@ -2,13 +2,24 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "gpu/memory.hpp"
+#include "gpu/stream.hpp"
 #include "messages/error.hpp"
 #include "transport/memory_file.hpp"
 
 namespace baton {
+
+/// What staging memory is made of.
+enum class staging_kind : std::uint8_t {
+  host,
+  pinned, ///< page-locked host memory, which kernels can use as well
+  gpu,    ///< plain memory of a GPU
+};
 
 /// Slots of memory through which chunks pass on their way to or from the network. Belongs to one
 /// thread.
@@ -29,9 +40,14 @@ public:
       if (ring_ != nullptr)
         ring_->free_.push_back(number_);
     }
+    /// An address of the ring's kind of memory.
     [[nodiscard]] std::byte* data() const noexcept {
-      return ring_->memory_.data() + number_ * ring_->slot_bytes_;
+      return ring_->data_ + number_ * ring_->slot_bytes_;
     }
+    /// Writes host memory into the start of the slot, and returns when it is there.
+    ///
+    /// @returns `gpu_failed`, or `timed_out` for a GPU that hangs.
+    [[nodiscard]] expected<> fill(std::span<const std::byte> from) const;
     explicit operator bool() const noexcept { return ring_ != nullptr; }
 
   private:
@@ -42,8 +58,11 @@ public:
     std::size_t number_ = 0;
   };
 
-  /// @returns `out_of_resources` when there is no memory.
-  [[nodiscard]] static expected<staging_ring> create(std::size_t slots, std::size_t slot_bytes);
+  /// @param device ordinal of the GPU that uses the memory, unless it is `host`.
+  /// @returns `out_of_resources` when there is no memory, `gpu_failed`.
+  [[nodiscard]] static expected<staging_ring> create(std::size_t slots, std::size_t slot_bytes,
+                                                     staging_kind kind = staging_kind::host,
+                                                     int device = 0);
 
   staging_ring(staging_ring&&) = default; ///< only while no slot is taken
 
@@ -54,10 +73,20 @@ public:
   [[nodiscard]] std::size_t size() const noexcept { return slots_; }
   [[nodiscard]] std::size_t available() const noexcept { return free_.size(); }
 
-private:
-  staging_ring(mapping memory, std::size_t slots, std::size_t slot_bytes);
+  /// Gives up memory that a hung kernel may still use.
+  void leak() noexcept;
 
-  mapping memory_;
+private:
+  using held_memory = std::variant<mapping, pinned_buffer, device_buffer>;
+
+  staging_ring(held_memory memory, std::byte* data, std::size_t slots, std::size_t slot_bytes);
+  template <class Memory>
+  [[nodiscard]] static expected<staging_ring> over(expected<Memory> memory, std::size_t slots,
+                                                   std::size_t slot_bytes);
+
+  held_memory memory_;
+  gpu_stream fills_; ///< of memory that the host cannot write
+  std::byte* data_ = nullptr;
   std::size_t slots_ = 0;
   std::size_t slot_bytes_ = 0;
   std::vector<std::size_t> free_;

@@ -3,7 +3,6 @@
 #include <sys/eventfd.h>
 
 #include <cerrno>
-#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <utility>

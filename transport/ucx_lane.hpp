@@ -1,15 +1,19 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "gpu/copy_engine.hpp"
 #include "transport/copy_pool.hpp"
 #include "transport/grant_book.hpp"
 #include "transport/pull_task.hpp"
+#include "transport/staging_ring.hpp"
 
 namespace baton {
 
@@ -20,11 +24,19 @@ struct ucx_settings {
   std::size_t chunk_bytes = 0;
   std::size_t ring_chunks = 0;
   std::size_t credits = 0;
+  std::chrono::milliseconds stuck_after{0};
+  staging_kind staging = staging_kind::host; ///< anything but `host` only with `ucx_gpu`
 };
 
 /// Returns all settings that the lane makes in UCX, by name without "UCX_".
 [[nodiscard]] std::vector<std::pair<std::string, std::string>>
 context_settings(const ucx_settings& wanted);
+
+/// What the ucx lane needs to move the bytes of its rank's pools by kernels.
+struct ucx_gpu {
+  copy_engine_options engine;
+  std::vector<std::byte*> pools; ///< starts of this rank's pools, for kernels
+};
 
 /// What the ucx lane works on. The references and the pools must outlive it.
 struct ucx_surroundings {
@@ -33,6 +45,7 @@ struct ucx_surroundings {
   session_ledger& ledger;
   copy_pool& copies;
   std::vector<std::byte*> pools; ///< starts of this rank's pools
+  std::optional<ucx_gpu> gpu{};  ///< if some of them lie on a GPU
 };
 
 /// A peer, as the ucx lane must know it.
@@ -44,8 +57,8 @@ struct ucx_peer_card {
 };
 
 /// Pulls through staging rings and UCX active messages, and serves the pulls of peers from what was
-/// granted to them. One data thread owns all of UCX, copy threads gather and scatter. Thread-safe;
-/// callbacks come from the data thread.
+/// granted to them. One data thread owns all of UCX; copy threads or the GPU gather and scatter.
+/// Thread-safe; callbacks come from the data thread.
 class ucx_lane {
 public:
   /// @returns `version_mismatch` for another UCX library than the one built against,
@@ -56,7 +69,7 @@ public:
   ~ucx_lane();
 
   /// Ends all pulls as cancelled, tells the peers that are being served, and joins. Bounded in
-  /// time, also if peers are dead or stopped. Once.
+  /// time, also if peers are dead or stopped, or the GPU hangs. Once.
   void stop();
 
   /// The address of our worker, for manifests.

@@ -37,9 +37,12 @@ struct chunk_head {
   std::uint64_t offset = 0; ///< in the stream
 };
 
-/// The sender closes the link. Over shared memory nothing else would tell.
+/// The sender closes a link. Over shared memory nothing else would tell. It may arrive when both
+/// have long connected anew, and means the one that it names only.
 struct bye_head {
-  std::uint64_t sender = 0;
+  std::uint64_t sender = 0;    ///< incarnation
+  std::uint64_t link = 0;      ///< number of the sender's endpoint
+  std::uint64_t peer_link = 0; ///< number of the receiver's, 0 if the sender was never told
 };
 
 template <class Head>

@@ -55,7 +55,7 @@ bool ucx_owner::read_mail() {
 void ucx_owner::begin(const lane_pull& call) {
   const auto peer = call.right.owner == life_ ? peers_.find(call.reader) : nullptr;
   const key name{call.reader.value, call.number};
-  if (!peer || serving_.contains(name) || !meet(peer, call.link)) {
+  if (!peer || serving_.contains(name) || !peers_.meet(peer, call.link)) {
     ++dropped_;
     return;
   }
@@ -68,17 +68,6 @@ void ucx_owner::begin(const lane_pull& call) {
     return peer->send(lane_message::end, {name.first, name.second, 0});
   ++peer->serves;
   queue(name, serving_.emplace(name, std::move(*begun)).first->second);
-}
-
-/// Connects to a reader. If that has connected anew, our endpoint still leads to its old one, which
-/// drops what comes.
-bool ucx_owner::meet(const std::shared_ptr<ucx_peer>& peer, std::uint64_t link) {
-  if (peer->peer_link != 0 && peer->peer_link != link) {
-    lost(peer);
-    peer->endpoint.reset();
-  }
-  peer->peer_link = link;
-  return peers_.connect(peer).has_value();
 }
 
 expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
@@ -208,6 +197,7 @@ void ucx_owner::stage_chunk(const key& name, outgoing& serving) {
       gathered = fail(errc::lease_revoked, "{}", taken_back);
     ledger_.leave(record->session);
     --peer->staged;
+    ++peer->left;
     staged(name, head, bytes, std::move(slot), std::move(gathered));
   });
 }
@@ -229,6 +219,7 @@ void ucx_owner::staged(const key& name, const chunk_head& head, std::uint64_t by
       [this, name, peer, slot = std::move(slot)](ucs_status_t status) mutable {
         slot.reset();
         --peer->staged;
+        ++peer->left;
         sent(name, status);
       });
 }

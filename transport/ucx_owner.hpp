@@ -43,6 +43,7 @@ public:
   bool serve();
 
   void revoked(const lease& right);
+  /// Ends what is being served to a peer, which cannot be told.
   void lost(const std::shared_ptr<ucx_peer>& peer);
   /// Ends all serving with an error that is told to the readers.
   void end_all(const error& why);
@@ -65,7 +66,6 @@ private:
     bool queued = false;
   };
 
-  [[nodiscard]] bool meet(const std::shared_ptr<ucx_peer>& peer, std::uint64_t link);
   void begin(const lane_pull& call);
   [[nodiscard]] expected<outgoing> examine(const lane_pull& call,
                                            const std::shared_ptr<ucx_peer>& peer);

@@ -1,7 +1,6 @@
 #include "transport/ucx_reader.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -140,6 +139,7 @@ void ucx_reader::chunk(const ucx_message& message) noexcept {
     return;
   if (auto good = accept(*pull, *head, message); !good)
     return finish(head->number, std::move(good), true);
+  ++pull->peer->heard;
   pull->seen[head->index] = true;
   ++pull->begun;
   --reserved_;
@@ -154,6 +154,7 @@ void ucx_reader::receive(const shared_incoming& pull, const chunk_head& head,
   worker_.receive(
       message, to,
       [this, pull, head, slot = std::move(slot), bytes = message.body_bytes](ucs_status_t status) {
+        ++pull->peer->heard;
         if (status == UCS_OK)
           return scatter(pull, head, bytes, slot);
         --pull->peer->expected;
@@ -174,7 +175,10 @@ void ucx_reader::take(const shared_incoming& pull, const chunk_head& head,
     return scattered(*pull, {});
   }
   auto slot = std::make_shared<staging_ring::slot>(ring_.take());
-  std::memcpy(slot->data(), bytes.data(), bytes.size());
+  if (auto filled = slot->fill(bytes); !filled) {
+    --pull->peer->expected;
+    return finish(head.number, std::move(filled), true);
+  }
   scatter(pull, head, bytes.size(), std::move(slot));
 }
 
@@ -202,11 +206,12 @@ void ucx_reader::scatter(const shared_incoming& pull, const chunk_head& head, st
 void ucx_reader::scattered(incoming& pull, expected<> result) {
   if (!result)
     return finish(pull.number, std::move(result), true);
-  ++pull.landed;
-  if (pull.complete && pull.landed == pull.chunks)
-    finish(pull.number, {}, false);
-  else
-    want_more(pull);
+  if (++pull.landed < pull.chunks)
+    return want_more(pull);
+  if (pull.complete)
+    return finish(pull.number, {}, false);
+  pull.unconfirmed = true;
+  ++pull.peer->unconfirmed;
 }
 
 void ucx_reader::end(const ucx_message& message) noexcept {
@@ -219,6 +224,7 @@ void ucx_reader::end(const ucx_message& message) noexcept {
                                 message.rendezvous ? 0 : message.body_bytes};
     return finish(head->number, fail(read_error(head->value, text)), false);
   }
+  ++pull->peer->heard;
   pull->complete = true;
   if (pull->landed == pull->chunks)
     finish(head->number, {}, false);
@@ -263,6 +269,7 @@ void ucx_reader::finish(std::uint64_t number, expected<> result, bool tell_owner
   const auto unused = pull->given - pull->begun;
   reserved_ -= unused;
   pull->peer->expected -= unused;
+  pull->peer->unconfirmed -= pull->unconfirmed ? 1 : 0;
   if (tell_owner)
     pull->peer->send(lane_message::abort, {life_.value, number, 0});
   --pull->peer->pulls;

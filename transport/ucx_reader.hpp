@@ -34,6 +34,7 @@ public:
   /// Ends a pull as cancelled; its task is finished when nothing is scattered into its blocks any
   /// more. One that ended before is left alone.
   void cancel(const pull_task& task);
+  /// Ends the pulls from a peer.
   void lost(const std::shared_ptr<ucx_peer>& peer, const error& why);
   void cancel_all();
 
@@ -66,6 +67,7 @@ private:
     std::size_t landed = 0; ///< chunks that were scattered
     std::size_t scattering = 0;
     bool complete = false;           ///< the owner sent all of it while granted
+    bool unconfirmed = false;        ///< all has landed, and the owner's word is missing
     bool hungry = false;             ///< queued for more credits
     std::optional<expected<>> ended; ///< its result, while its last scatters go on
 

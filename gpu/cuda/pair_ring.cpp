@@ -4,6 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "gpu/cuda/copy_kernel.hpp"
+#include "gpu/cuda/error.hpp"
+
 namespace baton {
 
 expected<pair_ring> pair_ring::create(int device, std::uint32_t pairs, std::uint32_t places) {
@@ -18,7 +21,8 @@ expected<pair_ring> pair_ring::create(int device, std::uint32_t pairs, std::uint
   if (!memory)
     return fail(std::move(memory.error()));
   made.device_ = std::move(*memory);
-  auto uploads = gpu_stream::create(device);
+  // Not behind the kernels for which they are not.
+  auto uploads = gpu_stream::create(device, gpu_priority::urgent);
   if (!uploads)
     return fail(std::move(uploads.error()));
   made.uploads_ = std::move(*uploads);
@@ -56,16 +60,18 @@ expected<const copy_pair*> pair_ring::send(std::span<const std::span<const copy_
     to += part.size_bytes();
   }
   taken_ = start + count;
-  std::byte* const uploaded = device_.data() + offset;
+  auto* const uploaded = reinterpret_cast<copy_pair*>(device_.data() + offset);
   auto done =
-      copy_async(uploaded, host_.data() + offset, count * sizeof(copy_pair), uploads_.ref());
+      check(launch_upload(reinterpret_cast<const copy_pair*>(host_.device_data() + offset),
+                          uploaded, count, static_cast<cudaStream_t>(uploads_.ref().handle)),
+            "launch of an upload");
   if (done)
     done = uploaded_[place].record(uploads_.ref());
   if (done)
     done = wait_for(reader, uploaded_[place].ref());
   if (!done)
     return fail(std::move(done.error()));
-  return reinterpret_cast<const copy_pair*>(uploaded);
+  return uploaded;
 }
 
 void pair_ring::leak() noexcept {

@@ -33,6 +33,15 @@ std::string ucx_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
+bool ucx_moves_gpu_memory() noexcept {
+  ucp_config_t* read = nullptr;
+  if (ucp_config_read(nullptr, nullptr, &read) != UCS_OK)
+    return false;
+  const config_handle config{read};
+  // A setting is known if, and only if, its module could be loaded.
+  return ucp_config_modify(read, "CUDA_IPC_CACHE", "y") == UCS_OK;
+}
+
 expected<ucx_context> ucx_context::create(const settings& wanted) {
   if (auto same = check_version(); !same)
     return fail(std::move(same.error()));

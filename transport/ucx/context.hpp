@@ -14,6 +14,9 @@ namespace baton {
 /// Turns a UCX status into an error; the text keeps UCX's own words.
 [[nodiscard]] tl::unexpected<error> ucx_failed(errc code, const char* call, ucs_status_t status);
 
+/// Whether the UCX library loaded can move GPU memory: it has the modules, and they found a driver.
+[[nodiscard]] bool ucx_moves_gpu_memory() noexcept;
+
 /// Owns a UCX context for active messages with wake-up. Must outlive its workers.
 class ucx_context {
 public:

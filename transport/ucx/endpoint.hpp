@@ -34,15 +34,20 @@ public:
   void send(unsigned id, std::string_view header, std::string body,
             ucx_completion done = {}) noexcept;
 
-  /// Sends a large message. `body` must stay valid until `done`, which may come within the call.
+  /// Sends a large message, out of the worker's kind of memory. `body` must stay valid until
+  /// `done`, which may come within the call.
   void send_large(unsigned id, std::string_view header, std::span<const std::byte> body,
                   ucx_completion done) noexcept;
+
+  /// Tells when everything sent before has arrived, or cannot any more.
+  void flush(ucx_completion done) noexcept;
 
 private:
   ucx_endpoint(ucx_worker& worker, std::function<void(ucs_status_t)> broken)
       : worker_{worker}, broken_{std::move(broken)} {}
+  static void completed(void* request, ucs_status_t status, void* operation) noexcept;
   void start(unsigned id, ucx_worker::operation* begun, std::span<const std::byte> body,
-             std::uint32_t flags) noexcept;
+             ucs_memory_type_t memory, std::uint32_t flags) noexcept;
 
   ucx_worker& worker_;
   std::function<void(ucs_status_t)> broken_;

@@ -68,7 +68,7 @@ void ucx_worker::receive(const ucx_message& message, std::byte* to, ucx_completi
   ucp_request_param_t param{};
   param.op_attr_mask =
       UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
-  param.memory_type = UCS_MEMORY_TYPE_HOST;
+  param.memory_type = chunks_;
   param.user_data = begun;
   param.cb.recv_am = [](void* request, ucs_status_t status, size_t, void* user_data) {
     static_cast<operation*>(user_data)->complete(status);

@@ -45,7 +45,10 @@ class ucx_worker {
 public:
   /// @param sink gets the messages with ids below `ids`.
   /// @param parent, sink must outlive the worker.
-  ucx_worker(const ucx_context& parent, ucx_sink& sink) noexcept : parent_{parent}, sink_{sink} {}
+  /// @param chunks where the bodies of large messages lie, sent or received.
+  ucx_worker(const ucx_context& parent, ucx_sink& sink,
+             ucs_memory_type_t chunks = UCS_MEMORY_TYPE_HOST) noexcept
+      : parent_{parent}, sink_{sink}, chunks_{chunks} {}
   ucx_worker(const ucx_worker&) = delete;
   ucx_worker& operator=(const ucx_worker&) = delete;
 
@@ -69,6 +72,7 @@ public:
   /// Operations that have not completed.
   [[nodiscard]] std::size_t outstanding() const noexcept { return outstanding_; }
   [[nodiscard]] ucp_worker_h get() const noexcept { return handle_.get(); }
+  [[nodiscard]] ucs_memory_type_t chunk_memory() const noexcept { return chunks_; }
 
 private:
   friend class ucx_endpoint;
@@ -84,6 +88,7 @@ private:
 
   const ucx_context& parent_;
   ucx_sink& sink_;
+  const ucs_memory_type_t chunks_;
   std::vector<route> routes_;
   unique_handle<ucp_worker_h, ucp_worker_destroy> handle_;
   int descriptor_ = -1;
