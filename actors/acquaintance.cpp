@@ -28,7 +28,7 @@ expected<acquaintance> acquaint(const instance_info& own, std::uint32_t own_rank
   result.card.manifest = them.manifest;
   result.digest = digest(other);
   if (we_serve)
-    result.receivers = static_cast<std::uint32_t>(table->receivers_of(source).size());
+    result.receivers = table->receivers_of(source);
   if (const auto* pair = table->find(source, destination)) {
     auto plans = std::make_shared<const planner>(context[source], generation[destination], *pair);
     (we_serve ? result.card.serve : result.card.pull) = std::move(plans);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "messages/wire.hpp"
 #include "transport/data_plane.hpp"
@@ -11,8 +12,8 @@ namespace baton {
 struct acquaintance {
   peer_card card;
   std::uint64_t digest = 0; ///< of the peer's instance
-  std::uint32_t receivers =
-      0; ///< ranks of the peer's dp group that pull from us; 0 on generation ranks
+  /// Ranks of the peer's dp group that pull from us; none on generation ranks.
+  std::vector<std::uint32_t> receivers;
 };
 
 /// Decides whether two ranks can work together, and what moves between them.

@@ -38,7 +38,7 @@ using door_actor = caf::typed_actor<
     // ones.
     caf::replies_to<atom::introduce, std::string,
                     caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,
-    // Directory: takes an encoded `rank_info`. A rank of a newer life replaces the older.
+    // Directory: takes an encoded `rank_info`. Another life of a rank replaces the one before.
     caf::reacts_to<atom::enlist, std::string>,
     // Directory: answers the encoded `instance_info` once all ranks are enlisted.
     caf::replies_to<atom::describe>::with<std::string>>;
@@ -58,16 +58,16 @@ using session_actor = caf::typed_actor<
 
 /// The supervisor of one rank.
 using transceiver_actor = caf::typed_actor<
-    // -- the engine's calls (see `transceiver` for their meaning)
-    // ------------------------------------------------ Context: offers a slice; answered when it is
-    // accepted.
+    // -- the engine's calls; `transceiver` says what they mean ----
+    //
+    // Context: offers a slice; answered when it is accepted.
     caf::reacts_to<atom::offer, send_slice>,
     // Generation: receives; answered with the outcome when the request has ended.
     caf::replies_to<atom::receive, receive_request>::with<outcome>,
     // Generation: starts a receive; answered when it is accepted.
     caf::reacts_to<atom::begin, receive_request>,
-    // Answers the ended requests of the side once there are that many (negative: once none is
-    // live).
+    // Answers the ended requests of the side once there are that many, or all that are live now
+    // have ended (negative: only then).
     caf::replies_to<atom::fetch, std::uint8_t, std::int64_t>::with<std::vector<outcome>>,
     // Cancels; answers true when the request's blocks are safe to free.
     caf::replies_to<atom::cancel, request_id>::with<bool>,
@@ -81,8 +81,8 @@ using transceiver_actor = caf::typed_actor<
     caf::reacts_to<atom::end_all>,
     // Ends the rank's actors; whatever is still open is answered with `shutting_down`.
     caf::reacts_to<atom::stop>,
-    // -- INTERNAL
-    // ----------------------------------------------------------------------------------------------
+    // -- INTERNAL ----
+    //
     // The door is published at host:port: enlist with the directory, begin to sweep.
     caf::reacts_to<atom::start, std::string>,
     // A session's report.

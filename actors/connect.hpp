@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -56,7 +55,10 @@ void connect_door(Self* self, const rank_context& rank, const std::string& endpo
           },
           [endpoint, done](caf::error& err) {
             done(expected<door_actor>{
-                fail(from_caf(err, fmt::format("connecting to {}", endpoint)))});
+                err == caf::sec::request_timeout
+                    ? fail(errc::timed_out, "no connection to {} in {} ms", endpoint,
+                           door_timeout.count())
+                    : fail(errc::peer_lost, "nobody listens at {}", endpoint)});
           });
 }
 

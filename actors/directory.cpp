@@ -4,13 +4,16 @@
 #include <utility>
 
 #include "actors/caf_error.hpp"
+#include "actors/connect.hpp"
 #include "actors/log.hpp"
 
 namespace baton {
 namespace {
 
-// Askers come again before this many of them wait.
 constexpr std::size_t most_waiting = 65'536;
+
+// Lives of ranks that were restarted, of which one may thaw and come back.
+constexpr std::size_t most_replaced = 256;
 
 } // namespace
 
@@ -28,18 +31,28 @@ expected<> directory_state::enlist(rank_info info) {
     return differs("tp_size", rank.tp_size, first.tp_size);
   if (rank.pp_size != first.pp_size)
     return differs("pp_size", rank.pp_size, first.pp_size);
+  if (std::find(replaced.begin(), replaced.end(), rank.life) != replaced.end())
+    return fail(errc::duplicate_request,
+                "rank {} of '{}' was replaced by another process; end this one", rank.rank,
+                rank.instance);
   ranks.resize(first.ranks());
   auto& place = ranks[rank.rank];
   auto before = std::exchange(place, std::move(info));
-  if (!complete())
-    return {};
-  std::vector<rank_layout> layouts;
-  for (const auto& entry : ranks)
-    layouts.push_back(entry->layout);
-  auto ok = validate_instance(layouts);
-  if (!ok)
-    place = std::move(before);
-  return ok;
+  if (complete()) {
+    std::vector<rank_layout> layouts;
+    for (const auto& entry : ranks)
+      layouts.push_back(entry->layout);
+    if (auto ok = validate_instance(layouts); !ok) {
+      place = std::move(before);
+      return ok;
+    }
+  }
+  if (before && before->layout.life != place->layout.life) {
+    replaced.push_back(before->layout.life);
+    if (replaced.size() > most_replaced)
+      replaced.pop_front();
+  }
+  return {};
 }
 
 bool directory_state::complete() const noexcept {
@@ -58,8 +71,8 @@ void directory_state::answer_waiting() {
   if (!complete() || waiting.empty())
     return;
   const auto text = describe();
-  for (auto& promise : waiting)
-    promise.deliver(text);
+  for (auto& asker : waiting)
+    asker.promise.deliver(text);
   waiting.clear();
 }
 
@@ -81,11 +94,15 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
       [self](atom::describe) -> caf::result<std::string> {
         if (self->state.complete())
           return self->state.describe();
-        if (self->state.waiting.size() >= most_waiting)
+        auto& waiting = self->state.waiting;
+        const auto now = self->clock().now();
+        while (!waiting.empty() && waiting.front().gives_up <= now)
+          waiting.pop_front();
+        if (waiting.size() >= most_waiting)
           return to_caf(
               {errc::out_of_resources, "too many ask for an instance that is not complete"});
         auto promise = self->make_response_promise<std::string>();
-        self->state.waiting.push_back(promise);
+        waiting.push_back({promise, now + door_timeout});
         return promise;
       },
   };

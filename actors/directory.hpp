@@ -1,5 +1,9 @@
 #pragma once
 
+#include <chrono>
+#include <deque>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "actors/rank_context.hpp"
@@ -11,14 +15,21 @@ namespace baton {
 struct directory_state {
   static inline const char* name = "baton.directory";
 
-  /// Takes a rank in. A newer life of a rank replaces the older.
+  /// A question that is answered once the instance is complete.
+  struct asker {
+    caf::typed_response_promise<std::string> promise;
+    std::chrono::steady_clock::time_point gives_up;
+  };
+
+  /// Takes a rank in. Another life of a rank replaces the one before, which is not taken in again.
   /// @returns `invalid_argument` or `incompatible_layout` for a rank that does not belong to this
-  /// instance.
+  /// instance, `duplicate_request` for a life that was replaced.
   [[nodiscard]] expected<> enlist(rank_info info);
 
   rank_layout first; ///< of rank 0, which the others must match
   std::vector<std::optional<rank_info>> ranks;
-  std::vector<caf::typed_response_promise<std::string>> waiting;
+  std::deque<incarnation> replaced; ///< the last lives that were
+  std::deque<asker> waiting;        ///< longest first
 
   [[nodiscard]] bool complete() const noexcept;
   [[nodiscard]] std::string describe() const;

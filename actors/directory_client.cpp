@@ -20,7 +20,10 @@ directory_client(directory_client_actor::stateful_pointer<directory_client_state
   state.owner = std::move(owner);
   state.errand = std::move(errand);
   state.begin = self->clock().now();
-  self->set_down_handler([self](const caf::down_msg&) { self->state.retry_later(); });
+  self->set_down_handler([self](const caf::down_msg&) {
+    self->state.watched = nullptr;
+    self->state.retry_later();
+  });
   self->send(self, atom::retry_v, state.round);
   return {
       [self](atom::retry, std::uint64_t round) {
@@ -46,7 +49,12 @@ void directory_client_state::enlist(const door_actor& door) {
       .then(
           [this, door] {
             enlisted = true;
-            self->monitor(door);
+            if (watched != door) {
+              if (watched)
+                self->demonitor(watched.address());
+              watched = door;
+              self->monitor(door);
+            }
             describe(door);
           },
           [this](caf::error& err) { failed(from_caf(err, "enlisting with " + errand.endpoint)); });
@@ -72,9 +80,10 @@ void directory_client_state::described(const std::string& bytes) {
 
 void directory_client_state::failed(const error& reason) {
   const auto waited = self->clock().now() - begin;
-  const bool final = !enlisted && (reason.code == errc::invalid_argument ||
-                                   reason.code == errc::incompatible_layout ||
-                                   reason.code == errc::version_mismatch);
+  const bool replaced = reason.code == errc::duplicate_request;
+  const bool final = replaced || (!enlisted && (reason.code == errc::invalid_argument ||
+                                                reason.code == errc::incompatible_layout ||
+                                                reason.code == errc::version_mismatch));
   if (!final && (errand.enlist || waited < errand.patience)) {
     retry_later();
     return;

@@ -11,10 +11,10 @@ namespace baton {
 /// What a directory client is for.
 struct directory_errand {
   std::string endpoint; ///< host:port of the directory
-  std::optional<rank_info>
-      enlist; ///< enlist this rank, and stay to enlist it again after a restart
-  std::chrono::milliseconds patience{
-      10'000}; ///< how long a directory may be silent; unused when enlisting
+  /// Enlist this rank, and stay to enlist it again after a restart.
+  std::optional<rank_info> enlist;
+  /// How long a directory may be silent; unused when enlisting.
+  std::chrono::milliseconds patience{10'000};
 };
 
 /// INTERNAL to the rank: no interface of its own.
@@ -40,7 +40,8 @@ struct directory_client_state {
   directory_errand errand;
   std::chrono::steady_clock::time_point begin;
   std::chrono::milliseconds backoff{20};
-  bool enlisted = false;   ///< once it is, nothing that the directory says is final
+  bool enlisted = false;   ///< once it is, only a replacement by another process is final
+  door_actor watched;      ///< where this rank is enlisted
   std::uint64_t round = 0; ///< numbers the attempts; timers of older ones are dropped
 };
 

@@ -1,5 +1,9 @@
 #include "actors/options.hpp"
 
+#include <utility>
+
+#include "messages/wire.hpp"
+
 namespace baton {
 
 std::string_view to_string(probe_point point) noexcept {
@@ -16,6 +20,30 @@ std::string_view to_string(probe_point point) noexcept {
     return "done";
   }
   return "unknown";
+}
+
+expected<> validate(const transceiver_options& options) {
+  const std::pair<std::string_view, std::chrono::milliseconds> spans[] = {
+      {"restarts.window", options.restarts.window},
+      {"restarts.first_backoff", options.restarts.first_backoff},
+      {"restarts.last_backoff", options.restarts.last_backoff},
+      {"sweep", options.sweep},
+      {"peer_grace", options.peer_grace},
+      {"clean_up", options.clean_up},
+  };
+  for (const auto& [field, span] : spans)
+    if (span.count() <= 0 || span > wire_limits::remaining)
+      return fail(errc::invalid_argument, "options.{}: {} ms; 1 to {} are possible", field,
+                  span.count(), std::chrono::milliseconds{wire_limits::remaining}.count());
+  const std::pair<std::string_view, std::size_t> counts[] = {
+      {"tombstones", options.tombstones},
+      {"early_requests", options.early_requests},
+      {"live_requests", options.live_requests},
+  };
+  for (const auto& [field, count] : counts)
+    if (count == 0)
+      return fail(errc::invalid_argument, "options.{}: 0; at least 1 is needed", field);
+  return {};
 }
 
 } // namespace baton

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/layout.hpp"
 
@@ -13,15 +14,20 @@ namespace baton {
 
 /// Steps of a hand-over at which a `probe` is called, in the order in which they are passed.
 ///
-/// | point | context rank | generation rank |
-/// |---|---|---|
-/// | introduced | the first message for the request arrived | all sources are introduced, nothing
-/// asked yet | | requested | a pull request was taken up, nothing granted yet | all pull requests
-/// were sent | | granted | a lease was granted, its message not yet sent | the first grant arrived,
-/// nothing pulled yet | | pulling | the first grant was sent, so the peer may read now | the first
-/// pull was handed to the lane | | done | the first receipt arrived | the first slice was
-/// validated, its receipt not yet sent |
-enum class probe_point : std::uint8_t { introduced, requested, granted, pulling, done };
+/// C is what it means on a context rank, G on a generation rank.
+enum class probe_point : std::uint8_t {
+  /// C: the first message for the request arrived. G: all sources are introduced, none is asked.
+  introduced,
+  /// C: a pull request was taken up, nothing is granted. G: all pull requests were sent.
+  requested,
+  /// C: a lease was granted, its message not yet sent. G: the first grant arrived, nothing is
+  /// pulled.
+  granted,
+  /// C: the first grant was sent, the peer may read. G: the first pull was handed to the lane.
+  pulling,
+  /// C: the first receipt arrived. G: the first slice was validated, its receipt not yet sent.
+  done,
+};
 
 [[nodiscard]] std::string_view to_string(probe_point point) noexcept;
 
@@ -47,8 +53,9 @@ struct transceiver_options {
   std::chrono::milliseconds peer_grace{2'000};
   /// What a blocking call grants on top of its deadline for the clean-up.
   std::chrono::milliseconds clean_up{2'000};
-  /// Ended requests that are remembered, to answer late questions; also the outcomes kept until
-  /// they are fetched.
+  /// Ended requests that are remembered, to answer late questions; likewise cancels that came ahead
+  /// of what they cancel. So many outcomes, or `live_requests` if that is more, are kept until they
+  /// are fetched; older ones are lost and counted.
   std::size_t tombstones = 16'384;
   /// Pull requests for requests that are not known yet.
   std::size_t early_requests = 65'536;
@@ -56,6 +63,10 @@ struct transceiver_options {
   std::size_t live_requests = 65'536;
   baton::probe probe;
 };
+
+/// Checks all options. Every count must be at least 1, every span positive and at most a week.
+/// @returns `invalid_argument` with the field and its value.
+[[nodiscard]] expected<> validate(const transceiver_options& options);
 
 /// Where a rank meets the others of its instance and of the other side.
 struct rank_endpoint {

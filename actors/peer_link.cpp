@@ -89,6 +89,10 @@ void link_state::connect() {
 }
 
 void link_state::introduce(const door_actor& door) {
+  // CAF answers nothing when the peer's process ends meanwhile.
+  let_go();
+  asked = door;
+  self->monitor(asked);
   self->request(door, introduction_timeout, atom::introduce_v, config.introduction,
                 caf::actor_cast<caf::strong_actor_ptr>(self))
       .then([this](const std::string& intro,
@@ -134,14 +138,24 @@ void link_state::make_ready(std::function<void(expected<lane_choice>)> done) {
   });
 }
 
+void link_state::let_go() {
+  if (asked)
+    self->demonitor(asked.address());
+  asked = nullptr;
+}
+
 void link_state::up(const link_actor& other, const lane_choice& lane) {
+  let_go();
   remote = other;
   is_up = true;
   self->monitor(remote);
   config.rank->peers->add(config.peer.layout.life, remote);
   log().debug("link to rank {} of '{}' is up, lane {}: {}", config.peer.layout.rank,
               config.peer.layout.instance, to_string(lane.lane), lane.reason);
-  report(link_up{config.peer.layout.life, lane});
+  report(link_up{
+      config.peer.layout.life, lane,
+      known ? peer_place{config.peer.layout.instance, config.peer.layout.rank, known->receivers}
+            : peer_place{}});
 }
 
 void link_state::deliver(const std::string& bytes) {
@@ -159,7 +173,7 @@ void link_state::deliver(const std::string& bytes) {
 
 expected<> link_state::check(const wire_message& message) const {
   const auto rank = config.peer.layout.rank;
-  const auto receivers = known ? known->receivers : 0;
+  const auto receivers = known ? known->receivers.size() : 0;
   if (const auto* call = std::get_if<pull_request>(&message)) {
     if (call->receiver_rank != rank)
       return fail(errc::invalid_argument, "rank {} asks as rank {}", rank, call->receiver_rank);
@@ -176,6 +190,10 @@ expected<> link_state::check(const wire_message& message) const {
 }
 
 void link_state::down(const caf::down_msg& message) {
+  if (asked && message.source == asked.address()) {
+    gone("it ended during the introduction");
+    return;
+  }
   if (!is_up || message.source != caf::actor_cast<caf::actor_addr>(remote))
     return;
   is_up = false;

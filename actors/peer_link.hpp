@@ -44,6 +44,8 @@ struct link_state {
   void introduce(const door_actor& door);
   void answered(const std::string& intro, const caf::strong_actor_ptr& other);
   [[nodiscard]] caf::result<std::string, caf::strong_actor_ptr> accept();
+  /// Stops watching the door that was asked.
+  void let_go();
   void make_ready(std::function<void(expected<lane_choice>)> done);
   void up(const link_actor& other, const lane_choice& lane);
   void deliver(const std::string& bytes);
@@ -62,6 +64,7 @@ struct link_state {
   bool initiator = true;
   bool is_up = false;
   link_actor remote;
+  door_actor asked; ///< answers the introduction that is under way
   std::optional<acquaintance> known;
   std::function<void(expected<lane_choice>)> on_ready; ///< waits for the data plane
   std::chrono::steady_clock::time_point patience_ends;

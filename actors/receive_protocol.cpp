@@ -42,8 +42,10 @@ void receive_protocol::ask(const source_route& source, std::chrono::milliseconds
   message.layout_digest = spec_.route.layout_digest;
   message.receivers = source.receivers;
   message.wants = wants_of(source);
-  for (const auto& [slice, ranges] : spec_.progress[source.rank].slices)
+  const auto& progress = spec_.progress[source.rank];
+  for (const auto& [slice, ranges] : progress.slices)
     message.have.push_back(slice);
+  message.have_offer = progress.offer;
   message.wants_aux = source.carries_aux;
   message.remaining = remaining;
   backend_.send(source.peer, std::move(message));
@@ -66,7 +68,20 @@ void receive_protocol::handle(const session_input& input) {
 }
 
 void receive_protocol::grant(const source_route& source, const slice_grant& grant) {
-  const auto& progress = spec_.progress[source.rank];
+  auto& progress = spec_.progress[source.rank];
+  // The source offers the request anew: what an earlier offer brought is no part of this one.
+  if (progress.offer != grant.offer) {
+    if (std::any_of(pulling_.begin(), pulling_.end(),
+                    [&](const auto& pull) { return pull.first.first == source.rank; })) {
+      end(attempt_failure{error{errc::lease_revoked,
+                                fmt::format("context rank {} offered request {} anew while it was "
+                                            "read",
+                                            source.rank, grant.request)},
+                          true});
+      return;
+    }
+    progress = {grant.offer, {}, std::nullopt};
+  }
   if (progress.slices.contains(grant.slice)) {
     backend_.send(source.peer, slice_done{grant.request, grant.pull, grant.offer, grant.slice});
     return;
@@ -109,36 +124,38 @@ void receive_protocol::pulled(std::uint32_t source, std::uint32_t slice,
   progress.slices[slice] = grant.ranges;
   if (grant.last)
     progress.last = slice;
-  backend_.report(slice_validated{source, slice, grant.last, grant.ranges, std::move(grant.aux),
-                                  std::move(*result)});
+  backend_.report(slice_validated{source, grant.offer, slice, grant.last, grant.ranges,
+                                  std::move(grant.aux), std::move(*result)});
   pass_once(probe_point::done);
   backend_.send(route->peer, slice_done{grant.request, grant.pull, grant.offer, slice});
   finish_if_complete();
 }
 
 void receive_protocol::lost(const source_route& source, bool gone) {
-  const auto& progress = spec_.progress[source.rank];
-  if (progress.complete())
+  if (spec_.progress[source.rank].complete())
     return;
-  std::set<std::uint32_t> in_hand;
-  std::optional<std::uint32_t> last = progress.last;
-  for (const auto& [slice, ranges] : progress.slices)
-    in_hand.insert(slice);
+  // With every grant in hand the pulls go on. Mapped memory outlives its owner, and validation
+  // decides; on the ucx lane the owner's process must send, so that its end is theirs.
+  if (fully_granted(source) && (!gone || source.lane.lane == lane_kind::mapped))
+    return;
+  end(attempt_failure{
+      error{errc::peer_lost, fmt::format("context rank {} was lost before request {} was read from "
+                                         "it; send the request to another instance",
+                                         source.rank, spec_.request.request)},
+      !gone});
+}
+
+bool receive_protocol::fully_granted(const source_route& source) const {
+  const auto& progress = spec_.progress.at(source.rank);
+  auto last = progress.last;
+  auto in_hand = progress.slices.size();
   for (const auto& [id, grant] : pulling_)
     if (id.first == source.rank) {
-      in_hand.insert(id.second);
+      ++in_hand;
       if (grant.last)
         last = id.second;
     }
-  // With every grant in hand the pulls go on: the memory outlives its owner, and validation
-  // decides.
-  if (last && in_hand.size() == *last + 1)
-    return;
-  end(attempt_failure{
-      error{errc::peer_lost, fmt::format("context rank {} was lost before it granted all slices of "
-                                         "request {}; send the request to another instance",
-                                         source.rank, spec_.request.request)},
-      !gone});
+  return last && in_hand == *last + 1;
 }
 
 expected<> receive_protocol::check(const source_route& source, const slice_grant& grant) const {

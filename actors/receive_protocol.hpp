@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "actors/session.hpp"
 
@@ -49,6 +51,8 @@ private:
   void pass_once(probe_point point);
 
   [[nodiscard]] const source_route* source_of(incarnation peer) const noexcept;
+  /// Whether all grants of a source are in hand.
+  [[nodiscard]] bool fully_granted(const source_route& source) const;
   [[nodiscard]] std::vector<group_range> wants_of(const source_route& source) const;
   [[nodiscard]] expected<> check(const source_route& source, const slice_grant& grant) const;
   [[nodiscard]] expected<> check_cover(const source_route& source) const;

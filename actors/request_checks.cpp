@@ -4,15 +4,10 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "transport/block_tables.hpp"
+
 namespace baton {
 namespace {
-
-std::uint64_t slots_of(const rank_layout& layout, const group_layout& group) {
-  auto slots = layout_limits::slots;
-  for (const auto& buffer : group.buffers)
-    slots = std::min(slots, layout.pools[buffer.pool].slots);
-  return slots;
-}
 
 expected<> check_tables(const rank_layout& layout, request_id request,
                         const std::vector<group_blocks>& tables) {
@@ -41,13 +36,6 @@ expected<> check_tables(const rank_layout& layout, request_id request,
                     request, block, table.group, slots);
   }
   return {};
-}
-
-const group_blocks* find_table(const std::vector<group_blocks>& tables, std::string_view group) {
-  for (const auto& table : tables)
-    if (table.group == group)
-      return &table;
-  return nullptr;
 }
 
 std::uint64_t end_of(const group_layout& group, const group_blocks& table) {

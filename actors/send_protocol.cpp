@@ -3,17 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "transport/block_tables.hpp"
+
 namespace baton {
-namespace {
-
-const group_blocks* find_blocks(const std::vector<group_blocks>& blocks, const std::string& group) {
-  for (const auto& table : blocks)
-    if (table.group == group)
-      return &table;
-  return nullptr;
-}
-
-} // namespace
 
 send_protocol::send_protocol(send_spec spec, send_backend& backend)
     : spec_{std::move(spec)}, backend_{backend} {
@@ -78,7 +70,9 @@ void send_protocol::called(const receiver_call& call) {
   revoke_all(to);
   to.peer = call.peer;
   to.call = request;
-  to.done = {request.have.begin(), request.have.end()};
+  to.done.clear();
+  if (request.have_offer == spec_.offer)
+    to.done.insert(request.have.begin(), request.have.end());
   if (auto receipts = spec_.receipts.extract(request.receiver_rank))
     to.done.merge(receipts.mapped());
   grant_all(to);
@@ -130,7 +124,7 @@ bool send_protocol::grant(receiver& to, std::uint32_t index) {
   message.slice = index;
   message.last = slice.last;
   for (const auto& want : to.call.wants) {
-    const auto* table = find_blocks(slice.blocks, want.group);
+    const auto* table = find_table(slice.blocks, want.group);
     if (!table)
       continue;
     auto tokens = intersect(want.tokens, slice.tokens);

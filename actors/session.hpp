@@ -6,7 +6,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -44,10 +43,11 @@ struct receive_route {
   std::vector<idle_route> idle;
 };
 
-/// What was validated of one source, in all attempts of a request.
+/// What was validated of one offer of one source, in all attempts of a request.
 struct source_progress {
-  std::map<std::uint32_t, std::vector<group_range>>
-      slices;                        ///< validated slices and what they brought
+  offer_id offer; ///< whose slices these are
+  /// Validated slices and what they brought.
+  std::map<std::uint32_t, std::vector<group_range>> slices;
   std::optional<std::uint32_t> last; ///< index of the last slice, once known
 
   /// Whether every slice up to the last one is here.
@@ -92,6 +92,14 @@ struct attempt_failure {
   bool may_retry = false;
 };
 
+/// What a context rank knows of a generation rank that introduced itself.
+struct peer_place {
+  std::string instance;
+  std::uint32_t rank = 0;
+  /// The ranks of its dp group that pull from us. All of them must ask before a request can end.
+  std::vector<std::uint32_t> receivers;
+};
+
 /// A link to a peer broke; `gone` if that incarnation will not come back.
 struct link_loss {
   incarnation peer;
@@ -110,6 +118,7 @@ using session_input = std::variant<peer_message, send_slice, link_loss>;
 /// A slice that a receive session validated.
 struct slice_validated {
   std::uint32_t source = 0; ///< rank
+  offer_id offer;
   std::uint32_t slice = 0;
   bool last = false;
   std::vector<group_range> ranges;

@@ -11,11 +11,6 @@ std::chrono::microseconds micros(Duration span) {
   return std::chrono::duration_cast<std::chrono::microseconds>(span);
 }
 
-error handed_over(request_id request) {
-  return {errc::unknown_request,
-          fmt::format("request {} was handed over completely before", request)};
-}
-
 } // namespace
 
 supervisor::supervisor(rank_layout layout, transceiver_options options, supervisor_backend& backend,
@@ -24,10 +19,12 @@ supervisor::supervisor(rank_layout layout, transceiver_options options, supervis
       options_{std::move(options)},
       backend_{backend},
       ended_before_{options_.tombstones},
+      withdrawn_{options_.tombstones},
+      places_{options_.peer_grace},
       jitter_{seed} {
 }
 
-// -- calls of the engine --------------------------------------------------------------------------
+// -- calls of the engine ----
 
 expected<> supervisor::admit(request_id request, instance_role side) const {
   // Later slices of a live request still come while a shutdown drains.
@@ -45,6 +42,7 @@ expected<supervisor::record> supervisor::open(time_point now, request_id request
     return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
                 request, records_.size());
   record entry;
+  entry.number = ++last_number_;
   entry.begin = now;
   entry.deadline = now + timeout;
   entry.result.request = request;
@@ -58,25 +56,36 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
   if (auto ok = check(layout_, slice); !ok)
     return ok;
   trim(layout_, slice);
+  const auto found = records_.find(slice.request);
+  return found == records_.end() ? open_send(now, std::move(slice))
+                                 : append(found->second, std::move(slice));
+}
+
+expected<> supervisor::append(record& entry, send_slice slice) {
   const auto id = slice.request;
-  if (const auto found = records_.find(id); found != records_.end()) {
-    auto& entry = found->second;
-    auto& work = std::get<sending>(entry.work);
-    if (work.slices.back().last)
-      return fail(errc::duplicate_request,
-                  "request {} is alive and its last slice was offered; wait for its end", id);
-    if (entry.verdict)
-      return fail(*entry.verdict);
-    if (work.slices.back().tokens.end != slice.tokens.begin)
-      return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}",
-                  id, slice.tokens.begin, work.slices.back().tokens.end);
-    if (slice.after)
-      work.unfilled.insert(static_cast<std::uint32_t>(work.slices.size()));
-    work.slices.push_back(slice);
-    if (entry.at == phase::running)
-      backend_.tell(entry.key, std::move(slice));
-    return {};
-  }
+  auto& work = std::get<sending>(entry.work);
+  const auto& before = work.slices.back();
+  if (before.last)
+    return fail(errc::duplicate_request,
+                "request {} is alive and its last slice was offered; wait for its end", id);
+  if (entry.verdict)
+    return fail(*entry.verdict);
+  if (before.tokens.end != slice.tokens.begin)
+    return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}",
+                id, slice.tokens.begin, before.tokens.end);
+  if (work.slices.size() >= wire_limits::slices)
+    return fail(errc::invalid_argument, "request {}: more than {} slices; offer larger ones", id,
+                wire_limits::slices);
+  if (slice.after)
+    work.unfilled.insert(static_cast<std::uint32_t>(work.slices.size()));
+  work.slices.push_back(slice);
+  if (entry.at == phase::running)
+    backend_.tell(entry.key, std::move(slice));
+  return {};
+}
+
+expected<> supervisor::open_send(time_point now, send_slice slice) {
+  const auto id = slice.request;
   if (slice.tokens.begin != 0) {
     // The engine may still be computing chunks of a request that has ended meanwhile.
     const auto* ended = ended_before_.find(id);
@@ -85,9 +94,9 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
     return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
                 id, slice.tokens.begin);
   }
-  auto entry = open(now, id, slice.timeout);
-  if (!entry)
-    return fail(entry.error());
+  auto made = open(now, id, slice.timeout);
+  if (!made)
+    return fail(made.error());
   sending work;
   work.offer = random_id<offer_id>();
   if (slice.after)
@@ -98,9 +107,14 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
     for (auto& [rank, call] : waiting.mapped())
       work.calls.emplace(rank, std::move(call.call));
   }
-  entry->work = std::move(work);
+  made->work = std::move(work);
   ++live_sends_;
-  begin_send(records_.emplace(id, std::move(*entry)).first->second);
+  auto& entry = records_.emplace(id, std::move(*made)).first->second;
+  begin_send(entry);
+  if (auto refusal = withdrawn_.refusal(id, now))
+    condemn(entry, std::move(*refusal));
+  withdrawn_.forget(id, [](const auto& item) { return item.refuse_offer_until.has_value(); });
+  look_for_departed(now, entry);
   return {};
 }
 
@@ -133,15 +147,21 @@ void supervisor::cancel(request_id request, caller_id caller) {
   }
   found->second.cancellers.push_back(caller);
   condemn(found->second,
-          error{errc::cancelled, fmt::format("request {} was cancelled by this rank's "
-                                             "engine",
-                                             request)});
+          {errc::cancelled, fmt::format("request {} was cancelled by the engine of {} rank {}",
+                                        request, to_string(layout_.role), layout_.rank)});
 }
 
-void supervisor::await_ended(instance_role side, std::optional<std::size_t> at_least,
-                             caller_id caller) {
-  waiters_.push_back({side, at_least, caller});
-  serve_waiters();
+void supervisor::await_ended(time_point now, instance_role side,
+                             std::optional<std::size_t> at_least, caller_id caller) {
+  ended_waiter waiter{side, at_least, caller, last_number_, live(side), now};
+  if (!satisfied(now, waiter)) {
+    for (const auto& [id, entry] : records_)
+      if (side_of(entry) == side)
+        waiter.give_up = std::max(waiter.give_up, entry.deadline + options_.clean_up);
+    due(waiter.give_up + std::chrono::microseconds{1});
+  }
+  waiters_.push_back(waiter);
+  serve_waiters(now);
 }
 
 std::optional<request_state> supervisor::state_of(request_id request) const {
@@ -157,115 +177,11 @@ std::optional<request_state> supervisor::state_of(request_id request) const {
 void supervisor::cancel_all() {
   for (auto& [id, entry] : records_)
     condemn(entry,
-            error{errc::shutting_down, fmt::format("request {} was alive when this rank shut "
-                                                   "down",
-                                                   id)});
+            {errc::shutting_down, fmt::format("request {} was alive when {} rank {} shut down", id,
+                                              to_string(layout_.role), layout_.rank)});
 }
 
-// -- events ---------------------------------------------------------------------------------------
-
-void supervisor::received(time_point now, incarnation peer, wire_message message) {
-  const auto id = request_of(message);
-  if (const auto* call = std::get_if<pull_request>(&message)) {
-    called(now, id, call->receiver_rank, {peer, *call});
-  } else if (const auto* nothing = std::get_if<nothing_to_pull>(&message)) {
-    called(now, id, nothing->receiver_rank, {peer, *nothing});
-  } else if (const auto* notice = std::get_if<cancel_notice>(&message)) {
-    cancelled_by_peer(peer, *notice);
-  } else if (const auto found = records_.find(id);
-             found != records_.end() && found->second.at == phase::running) {
-    backend_.tell(found->second.key, peer_message{peer, std::move(message)});
-  } else {
-    ++dropped_;
-  }
-}
-
-void supervisor::called(time_point now, request_id request, std::uint32_t receiver,
-                        receiver_call call) {
-  if (layout_.role != instance_role::context)
-    return refuse(call.peer, request, call.pull(),
-                  {errc::invalid_argument, "this is a generation rank; ask a context rank"});
-  if (const auto found = records_.find(request); found != records_.end()) {
-    auto& entry = found->second;
-    auto& work = std::get<sending>(entry.work);
-    if (entry.verdict)
-      return refuse(call.peer, request, call.pull(), *entry.verdict);
-    if (entry.succeeded)
-      return refuse(call.peer, request, call.pull(), handed_over(request));
-    // What an earlier call was sent says nothing about a newer one.
-    if (const auto old = work.calls.find(receiver);
-        old != work.calls.end() && old->second.pull() != call.pull())
-      work.receipts.erase(receiver);
-    work.calls.insert_or_assign(receiver, call);
-    if (entry.at == phase::running)
-      std::visit(
-          [&](auto& m) {
-            backend_.tell(entry.key, peer_message{call.peer, std::move(m)});
-          },
-          call.message);
-    return;
-  }
-  if (const auto* ended = ended_before_.find(request))
-    return refuse(call.peer, request, call.pull(),
-                  ended->failure ? *ended->failure : handed_over(request));
-  if (refusing_)
-    return refuse(call.peer, request, call.pull(),
-                  {errc::shutting_down, "the context rank is shutting down"});
-  auto& waiting = early_[request];
-  if (const auto old = waiting.find(receiver); old == waiting.end()) {
-    if (early_count_ >= options_.early_requests) {
-      if (waiting.empty())
-        early_.erase(request);
-      return refuse(call.peer, request, call.pull(),
-                    {errc::out_of_resources, "too many requests wait at the context rank for being "
-                                             "offered"});
-    }
-    ++early_count_;
-  }
-  const auto remaining = std::visit([](const auto& m) { return m.remaining; }, call.message);
-  due(now + remaining);
-  waiting.insert_or_assign(receiver, early_call{std::move(call), now + remaining});
-}
-
-void supervisor::refuse(incarnation peer, request_id request, pull_id pull, error reason) {
-  backend_.send(peer, cancel_notice{request, pull, std::move(reason)});
-}
-
-void supervisor::cancelled_by_peer(incarnation peer, const cancel_notice& notice) {
-  const auto found = records_.find(notice.request);
-  if (found == records_.end()) {
-    forget_early(notice.request, peer, notice.pull);
-    return;
-  }
-  auto& entry = found->second;
-  if (auto* work = std::get_if<sending>(&entry.work)) {
-    for (const auto& [rank, call] : work->calls)
-      if (call.peer == peer && call.pull() == notice.pull)
-        return condemn(entry, {notice.reason.code,
-                               fmt::format("generation rank {}: {}", rank, notice.reason.text)});
-  } else {
-    auto& receive = std::get<receiving>(entry.work);
-    if (notice.pull == receive.pull && receive.route)
-      for (const auto& source : receive.route->sources)
-        if (source.peer == peer && !receive.progress[source.rank].complete())
-          return condemn(entry, {notice.reason.code, fmt::format("context rank {}: {}", source.rank,
-                                                                 notice.reason.text)});
-  }
-  ++dropped_;
-}
-
-void supervisor::forget_early(request_id request, incarnation peer, pull_id pull) {
-  const auto waiting = early_.find(request);
-  if (waiting == early_.end()) {
-    ++dropped_;
-    return;
-  }
-  early_count_ -= std::erase_if(waiting->second, [&](const auto& entry) {
-    return entry.second.call.peer == peer && entry.second.call.pull() == pull;
-  });
-  if (waiting->second.empty())
-    early_.erase(waiting);
-}
+// -- events ----
 
 void supervisor::routed(time_point now, session_key key,
                         tl::expected<receive_route, attempt_failure> route) {
@@ -278,6 +194,7 @@ void supervisor::routed(time_point now, session_key key,
   }
   auto& work = std::get<receiving>(entry->work);
   const auto before = std::exchange(work.route, *route);
+  entry->asked = true;
   work.pull = random_id<pull_id>();
   for (const auto& source : route->sources) {
     // Slices are numbered by one life of a source; those of an earlier life say nothing about this
@@ -299,6 +216,8 @@ void supervisor::reported(time_point now, session_key key, session_report report
   if (auto* validated = std::get_if<slice_validated>(&report)) {
     auto& work = std::get<receiving>(entry->work);
     auto& progress = work.progress[validated->source];
+    if (progress.offer != validated->offer)
+      progress = {validated->offer, {}, std::nullopt};
     progress.slices[validated->slice] = std::move(validated->ranges);
     if (validated->last)
       progress.last = validated->slice;
@@ -332,6 +251,8 @@ void supervisor::crashed(time_point now, session_key key, const std::string& rea
   auto* entry = find(key);
   if (!entry || entry->at != phase::running)
     return;
+  // Nobody knows how far it came.
+  entry->asked = false;
   retry_or_condemn(
       now, *entry,
       {error{errc::transport_failed,
@@ -341,6 +262,7 @@ void supervisor::crashed(time_point now, session_key key, const std::string& rea
 
 void supervisor::retry_or_condemn(time_point now, record& entry, const attempt_failure& failure) {
   const auto& policy = options_.restarts;
+  entry.last_failure = failure.reason;
   while (!entry.restarts.empty() && now - entry.restarts.front() > policy.window)
     entry.restarts.pop_front();
   if (!failure.may_retry || refusing_ || entry.restarts.size() >= policy.budget) {
@@ -366,6 +288,7 @@ void supervisor::condemn(record& entry, error reason) {
     return;
   entry.verdict = std::move(reason);
   notify_peers(entry);
+  withdraw(entry);
   if (entry.at != phase::retiring)
     retire(entry);
 }
@@ -383,6 +306,13 @@ void supervisor::notify_peers(record& entry) {
   for (const auto& source : work.route->sources)
     if (!work.progress[source.rank].complete())
       refuse(source.peer, id, work.pull, *entry.verdict);
+}
+
+void supervisor::withdraw(const record& entry) {
+  const auto* work = std::get_if<receiving>(&entry.work);
+  if (work && !entry.asked)
+    backend_.withdraw(entry.key, work->request,
+                      {entry.result.request, random_id<pull_id>(), *entry.verdict, true});
 }
 
 void supervisor::retire(record& entry) {
@@ -404,6 +334,10 @@ void supervisor::retired(time_point now, session_key key) {
 }
 
 void supervisor::conclude(time_point now, record_map::iterator where) {
+  // Once more: only now nothing of the session can follow, and what it sent may have been
+  // overtaken by the first notice.
+  if (where->second.verdict && side_of(where->second) == instance_role::generation)
+    notify_peers(where->second);
   auto entry = std::move(where->second);
   keys_.erase(entry.key);
   records_.erase(where);
@@ -436,52 +370,39 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
     keep(side, std::move(result));
   for (const auto canceller : entry.cancellers)
     backend_.answer_safe(canceller);
-  serve_waiters();
+  for (auto& waiter : waiters_)
+    if (waiter.side == side && entry.number <= waiter.last_number)
+      --waiter.open;
+  serve_waiters(now);
 }
 
 void supervisor::keep(instance_role side, outcome result) {
   auto& kept = side == instance_role::context ? unfetched_context_ : unfetched_generation_;
   kept.push_back(std::move(result));
-  if (kept.size() > options_.tombstones)
+  if (kept.size() > std::max(options_.tombstones, options_.live_requests)) {
     kept.pop_front();
+    ++lost_outcomes_;
+  }
 }
 
-void supervisor::serve_waiters() {
+bool supervisor::satisfied(time_point now, const ended_waiter& waiter) const {
+  const auto& ended =
+      waiter.side == instance_role::context ? unfetched_context_ : unfetched_generation_;
+  return waiter.open == 0 || now > waiter.give_up ||
+         (waiter.at_least && ended.size() >= *waiter.at_least);
+}
+
+void supervisor::serve_waiters(time_point now) {
   std::erase_if(waiters_, [&](const ended_waiter& waiter) {
+    if (!satisfied(now, waiter))
+      return false;
     auto& ended =
         waiter.side == instance_role::context ? unfetched_context_ : unfetched_generation_;
-    const auto left = live(waiter.side);
-    if (left != 0 && (!waiter.at_least || ended.size() < *waiter.at_least))
-      return false;
     backend_.answer_ended(waiter.caller, {std::make_move_iterator(ended.begin()),
                                           std::make_move_iterator(ended.end())});
     ended.clear();
     return true;
   });
-}
-
-void supervisor::link_lost(link_loss loss) {
-  for (auto& [id, entry] : records_) {
-    if (entry.at == phase::running) {
-      backend_.tell(entry.key, loss);
-      continue;
-    }
-    const auto* work = std::get_if<sending>(&entry.work);
-    if (loss.gone && work)
-      for (const auto& [rank, call] : work->calls)
-        if (call.peer == loss.peer)
-          condemn(entry,
-                  {errc::peer_lost, fmt::format("generation rank {} was lost before it had all of "
-                                                "request {}; offer the request to another instance",
-                                                rank, id)});
-  }
-  if (!loss.gone)
-    return;
-  for (auto waiting = early_.begin(); waiting != early_.end();) {
-    early_count_ -= std::erase_if(
-        waiting->second, [&](const auto& entry) { return entry.second.call.peer == loss.peer; });
-    waiting = waiting->second.empty() ? early_.erase(waiting) : std::next(waiting);
-  }
 }
 
 void supervisor::sweep(time_point now) {
@@ -512,48 +433,65 @@ void supervisor::sweep(time_point now) {
       due(call.expires);
     waiting = waiting->second.empty() ? early_.erase(waiting) : std::next(waiting);
   }
+  serve_waiters(now);
+  for (const auto& waiter : waiters_)
+    due(waiter.give_up + std::chrono::microseconds{1});
 }
 
 error supervisor::deadline_error(const record& entry) const {
   const auto after =
       std::chrono::duration_cast<std::chrono::milliseconds>(entry.deadline - entry.begin);
-  const auto id = entry.result.request;
   const auto* work = std::get_if<sending>(&entry.work);
-  if (work && !work->unfilled.empty())
-    return {errc::timed_out,
-            fmt::format("request {}: the GPU event of slice {} was not complete within {} ms", id,
-                        *work->unfilled.begin(), after.count())};
-  if (work)
-    return {errc::timed_out,
-            work->calls.empty()
-                ? fmt::format("request {}: no generation rank asked for it within {} ms", id,
-                              after.count())
-                : fmt::format("request {}: its receivers did not finish within {} ms", id,
-                              after.count())};
-  const auto& wanted = std::get<receiving>(entry.work);
-  if (!wanted.route)
-    return {errc::timed_out, fmt::format("request {}: context instance {} could not be reached "
-                                         "within {} ms",
-                                         id, wanted.request.context.endpoint, after.count())};
-  std::string silent;
-  for (const auto& source : wanted.route->sources) {
-    const auto progress = wanted.progress.find(source.rank);
-    if (progress == wanted.progress.end() || !progress->second.complete())
-      silent += fmt::format("{}{}", silent.empty() ? "" : ", ", source.rank);
-  }
-  return {
-      errc::timed_out,
-      fmt::format("request {}: context rank(s) {} did not offer all of it within {} ms{}", id,
-                  silent, after.count(),
-                  wanted.request.after ? ", or the GPU event of its blocks was not complete" : "")};
+  const auto why = work ? unfinished(*work) : unfinished(entry, std::get<receiving>(entry.work));
+  return {errc::timed_out,
+          fmt::format("request {}: after {} ms {}", entry.result.request, after.count(), why)};
 }
 
-// -- pieces ---------------------------------------------------------------------------------------
+std::string supervisor::unfinished(const sending& work) const {
+  if (!work.unfilled.empty())
+    return fmt::format("the GPU event of slice {} was not complete", *work.unfilled.begin());
+  if (!work.slices.back().last)
+    return fmt::format("its slices ended at token {}; offer the rest, up to the last slice, sooner",
+                       work.slices.back().tokens.end);
+  if (work.calls.empty())
+    return "no generation rank had asked for it";
+  std::uint32_t expected = 0;
+  std::string slow;
+  for (const auto& [rank, call] : work.calls) {
+    if (const auto* request = std::get_if<pull_request>(&call.message))
+      expected = request->receivers;
+    if (!has_all(work, rank, call))
+      slow += fmt::format("{}{}", slow.empty() ? "" : ", ", rank);
+  }
+  if (!slow.empty())
+    return fmt::format("generation rank(s) {} had not read all of it", slow);
+  return fmt::format("only {} of {} generation ranks had asked for it", work.calls.size(),
+                     expected);
+}
+
+std::string supervisor::unfinished(const record& entry, const receiving& work) const {
+  if (entry.at == phase::routing)
+    return backend_.waits_for(entry.key);
+  if (entry.at != phase::running)
+    return fmt::format("no attempt had succeeded, the last one ended as {}",
+                       entry.last_failure ? to_string(*entry.last_failure) : "unknown");
+  std::string slow;
+  for (const auto& source : work.route->sources) {
+    const auto progress = work.progress.find(source.rank);
+    if (progress == work.progress.end() || !progress->second.complete())
+      slow += fmt::format("{}{}", slow.empty() ? "" : ", ", source.rank);
+  }
+  return fmt::format("context rank(s) {} had not offered all of it, or not all was read{}", slow,
+                     work.request.after ? "; or the GPU event of its blocks was not complete" : "");
+}
+
+// -- pieces ----
 
 void supervisor::begin_receive(record& entry) {
   assign_key(entry);
   entry.at = phase::routing;
   ++entry.result.attempts;
+  entry.asked = false;
   backend_.route(entry.key, std::get<receiving>(entry.work).request);
 }
 

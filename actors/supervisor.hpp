@@ -8,14 +8,15 @@
 #include <set>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <variant>
 #include <vector>
 
 #include "actors/options.hpp"
+#include "actors/peer_places.hpp"
 #include "actors/request_checks.hpp"
 #include "actors/session.hpp"
 #include "actors/tombstones.hpp"
+#include "actors/withdrawals.hpp"
 #include "messages/state.hpp"
 
 namespace baton {
@@ -32,6 +33,11 @@ public:
   /// Finds out where a request's cache comes from, and makes those peers ready. Answered by
   /// `supervisor::routed`; an answer that comes after the request has ended is ignored.
   virtual void route(session_key key, const receive_request& request) = 0;
+  /// What an open `route` waits for, e.g. "the directory at host:port has not answered".
+  [[nodiscard]] virtual std::string waits_for(session_key key) = 0;
+  /// Sends `notice` to every source of the request, at once or as soon as it can be reached. Called
+  /// before `dismiss` of the same key. Sources that are lost meanwhile hear nothing.
+  virtual void withdraw(session_key key, const receive_request& request, cancel_notice notice) = 0;
   virtual void spawn(receive_spec spec) = 0;
   virtual void spawn(send_spec spec) = 0;
   virtual void tell(session_key key, session_input input) = 0;
@@ -64,8 +70,7 @@ public:
   supervisor(rank_layout layout, transceiver_options options, supervisor_backend& backend,
              std::uint64_t seed = random_number());
 
-  // -- calls of the engine
-  // ----------------------------------------------------------------------------------
+  // -- calls of the engine ----
 
   [[nodiscard]] expected<> offer(time_point now, send_slice slice);
   /// Starts a receive. `caller` gets the outcome; without one it goes to `await_ended`.
@@ -73,34 +78,38 @@ public:
                                    std::optional<caller_id> caller);
   void cancel(request_id request, caller_id caller);
   /// Answers with the outcomes of one side that nobody has fetched, once there are `at_least` of
-  /// them or no request of that side is live (nullopt: once none is live).
-  void await_ended(instance_role side, std::optional<std::size_t> at_least, caller_id caller);
+  /// them or all requests of that side that are live now have ended (nullopt: only then), and at
+  /// the latest one clean-up bound after the last of their deadlines.
+  void await_ended(time_point now, instance_role side, std::optional<std::size_t> at_least,
+                   caller_id caller);
   [[nodiscard]] std::optional<request_state> state_of(request_id request) const;
   /// Refuses new work from now on; live requests go on.
   void refuse_new() noexcept { refusing_ = true; }
   /// Ends every live request with `shutting_down`.
   void cancel_all();
 
-  // -- events
-  // ------------------------------------------------------------------------------------------------
+  // -- events ----
 
+  /// A generation rank introduced itself to this context rank.
+  void met(incarnation peer, peer_place place) { places_.add(peer, std::move(place)); }
   void received(time_point now, incarnation peer, wire_message message);
   void routed(time_point now, session_key key, tl::expected<receive_route, attempt_failure> route);
   void reported(time_point now, session_key key, session_report report);
   void crashed(time_point now, session_key key, const std::string& reason);
   void retired(time_point now, session_key key);
-  void link_lost(link_loss loss);
+  void link_lost(time_point now, const link_loss& loss);
   /// Looks after deadlines and back-offs.
   void sweep(time_point now);
 
-  // -- counts
-  // ------------------------------------------------------------------------------------------------
+  // -- counts ----
 
   [[nodiscard]] std::size_t live() const noexcept { return records_.size(); }
   [[nodiscard]] std::size_t live(instance_role side) const noexcept;
   [[nodiscard]] std::size_t early() const noexcept { return early_count_; }
   [[nodiscard]] std::size_t waiting_callers() const noexcept;
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
+  /// Outcomes that nobody fetched in time.
+  [[nodiscard]] std::uint64_t lost_outcomes() const noexcept { return lost_outcomes_; }
 
 private:
   enum class phase : std::uint8_t { routing, running, retiring, backing_off };
@@ -127,14 +136,17 @@ private:
     std::variant<receiving, sending> work;
     phase at = phase::running;
     session_key key;
+    std::uint64_t number = 0; ///< counts the requests of this rank
+    bool asked = false;       ///< receives: whether all sources know of the attempt
     time_point begin;
     time_point deadline;
     time_point resume_at; ///< in `backing_off`
     std::optional<time_point> granted_at;
     std::deque<time_point> restarts;
-    outcome result;               ///< collects what the attempts achieved
-    std::optional<error> verdict; ///< why it will end; never changes once set
-    bool succeeded = false;       ///< the session ended well; only the clean-up is left
+    outcome result;                    ///< collects what the attempts achieved
+    std::optional<error> verdict;      ///< why it will end; never changes once set
+    std::optional<error> last_failure; ///< of an attempt
+    bool succeeded = false;            ///< the session ended well; only the clean-up is left
     std::vector<caller_id> cancellers;
   };
 
@@ -147,6 +159,9 @@ private:
     instance_role side;
     std::optional<std::size_t> at_least;
     caller_id caller;
+    std::uint64_t last_number; ///< of the requests that it waits for
+    std::size_t open;          ///< how many of them are live
+    time_point give_up;
   };
 
   using record_map = std::unordered_map<request_id, record>;
@@ -155,21 +170,38 @@ private:
   /// Makes the record of a new request, or refuses one too many.
   [[nodiscard]] expected<record> open(time_point now, request_id request,
                                       std::chrono::milliseconds timeout);
+  [[nodiscard]] expected<> open_send(time_point now, send_slice slice);
+  [[nodiscard]] expected<> append(record& entry, send_slice slice);
   void begin_receive(record& entry);
   void begin_send(record& entry);
   void condemn(record& entry, error reason);
   void notify_peers(record& entry);
+  /// Tells sources that have not been asked that they will not be.
+  void withdraw(const record& entry);
   void retire(record& entry);
   void retry_or_condemn(time_point now, record& entry, const attempt_failure& failure);
   void conclude(time_point now, record_map::iterator where);
-  /// Keeps an outcome that nobody waits for, and forgets the oldest beyond `tombstones` of them.
+  /// Keeps an outcome that nobody waits for, and forgets the oldest when there are too many.
   void keep(instance_role side, outcome result);
-  void serve_waiters();
+  void serve_waiters(time_point now);
+  [[nodiscard]] bool satisfied(time_point now, const ended_waiter& waiter) const;
   void called(time_point now, request_id request, std::uint32_t receiver, receiver_call call);
+  void called(time_point now, record& entry, std::uint32_t receiver, receiver_call call);
+  void called_early(time_point now, request_id request, std::uint32_t receiver, receiver_call call);
   void refuse(incarnation peer, request_id request, pull_id pull, error reason);
-  void cancelled_by_peer(incarnation peer, const cancel_notice& notice);
-  void forget_early(request_id request, incarnation peer, pull_id pull);
+  void cancelled_by_peer(time_point now, incarnation peer, const cancel_notice& notice);
+  /// The context rank's part of it. Returns whether it had an effect.
+  [[nodiscard]] bool cancelled_by_receiver(record& entry, incarnation peer,
+                                           const cancel_notice& notice);
+  void cancelled_early(time_point now, incarnation peer, const cancel_notice& notice);
+  /// A live send that waits for a receiver which was lost cannot end well.
+  void look_for_departed(time_point now, record& entry);
+  /// Whether a receiver has acknowledged all slices, the last one among them.
+  [[nodiscard]] static bool has_all(const sending& work, std::uint32_t receiver,
+                                    const receiver_call& call);
   [[nodiscard]] error deadline_error(const record& entry) const;
+  [[nodiscard]] std::string unfinished(const sending& work) const;
+  [[nodiscard]] std::string unfinished(const record& entry, const receiving& work) const;
 
   [[nodiscard]] record* find(session_key key);
   [[nodiscard]] static instance_role side_of(const record& entry) noexcept;
@@ -185,12 +217,16 @@ private:
   std::unordered_map<request_id, std::map<std::uint32_t, early_call>> early_;
   std::size_t early_count_ = 0;
   tombstones ended_before_;
+  withdrawals withdrawn_;
+  peer_places places_;
   std::deque<outcome> unfetched_context_;
   std::deque<outcome> unfetched_generation_;
   std::vector<ended_waiter> waiters_;
   std::mt19937_64 jitter_;
   std::uint64_t last_key_ = 0;
+  std::uint64_t last_number_ = 0;
   std::uint64_t dropped_ = 0;
+  std::uint64_t lost_outcomes_ = 0;
   std::size_t live_sends_ = 0;
   time_point next_due_ = time_point::max();
   bool refusing_ = false;

@@ -41,8 +41,6 @@ public:
     return found == entries_.end() ? nullptr : &found->second;
   }
 
-  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
-
 private:
   std::size_t capacity_;
   std::unordered_map<request_id, entry> entries_;

@@ -1,6 +1,8 @@
 #include "actors/transceiver.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <utility>
 
 #include <caf/all.hpp>
@@ -15,6 +17,12 @@ namespace {
 
 // A local actor answers within microseconds; this only bounds a machine that is badly overloaded.
 constexpr std::chrono::seconds local_answer{10};
+
+// Longer ones are refused; they must not overflow on the way.
+std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
+  return std::clamp(timeout, std::chrono::milliseconds{0},
+                    std::chrono::milliseconds{wire_limits::remaining});
+}
 
 } // namespace
 
@@ -65,15 +73,15 @@ public:
   }
 
   void shutdown(std::chrono::milliseconds drain) {
+    const std::lock_guard lock{ending};
     if (down.load(std::memory_order_acquire) || !actor)
       return;
     static_cast<void>(ask<void>(local_answer, atom::refuse_v));
     if (drain.count() > 0)
-      wait_until_idle(drain);
+      wait_until_idle(bounded(drain));
     static_cast<void>(ask<void>(local_answer, atom::end_all_v));
     wait_until_idle(rank->options.clean_up);
-    if (down.exchange(true))
-      return;
+    down.store(true, std::memory_order_release);
     end_actors();
   }
 
@@ -102,6 +110,7 @@ public:
   door_actor entrance;
   std::uint16_t bound_port = 0;
   std::string endpoint;
+  std::mutex ending; ///< held by `shutdown`
   std::atomic<bool> down{false};
 };
 
@@ -115,6 +124,8 @@ expected<transceiver> transceiver::start(caf::actor_system& system, rank_layout 
                                          std::shared_ptr<data_plane> plane, rank_endpoint endpoint,
                                          transceiver_options options) {
   if (auto ok = validate(layout); !ok)
+    return fail(ok.error());
+  if (auto ok = validate(options); !ok)
     return fail(ok.error());
   if (!plane)
     return fail(errc::invalid_argument, "plane is null; make one with rank_plane::create");
@@ -150,13 +161,20 @@ expected<> transceiver::request_and_receive_async(receive_request request) {
 
 outcome transceiver::request_and_receive_sync(receive_request request) {
   const auto id = request.request;
-  const auto limit = request.timeout + impl_->rank->options.clean_up;
+  // The actor ends the request at its deadline and answers when its blocks are safe. The rest is
+  // for a machine that is badly overloaded.
+  const auto limit = bounded(request.timeout) + impl_->rank->options.clean_up + local_answer;
   auto answer = impl_->ask<outcome>(limit, atom::receive_v, std::move(request));
   if (answer)
     return std::move(*answer);
   outcome failed;
   failed.request = id;
   failed.failure = std::move(answer.error());
+  if (failed.failure->code == errc::timed_out)
+    failed.failure->text =
+        fmt::format("request {} has not ended {} ms after it began: its blocks are not safe; free "
+                    "them only after cancel_request has returned true",
+                    id, limit.count());
   return failed;
 }
 
@@ -170,8 +188,8 @@ std::vector<outcome> transceiver::check_gen_transfer_status(std::optional<std::s
 }
 
 std::vector<outcome> transceiver::check(instance_role side, std::optional<std::size_t> at_least) {
-  // Every request has a deadline, so this ends; the actor answers with `shutting_down` should it
-  // end first.
+  // The actor keeps the bound itself: a timeout of CAF would stay in its clock until it is due, one
+  // for each call of an engine's loop. Should the actor end first, it answers.
   auto ended = impl_->ask<std::vector<outcome>>(
       caf::infinite, atom::fetch_v, static_cast<std::uint8_t>(side),
       at_least ? static_cast<std::int64_t>(*at_least) : std::int64_t{-1});
@@ -179,7 +197,8 @@ std::vector<outcome> transceiver::check(instance_role side, std::optional<std::s
 }
 
 bool transceiver::check_gen_transfer_complete() {
-  return stats().live_receives == 0;
+  const auto counts = impl_->ask<statistics>(local_answer, atom::stats_v);
+  return counts && counts->live_receives == 0;
 }
 
 bool transceiver::cancel_request(request_id request) {

@@ -25,15 +25,17 @@ namespace baton {
 /// Thread-safe. The actor system must outlive it and must have been made from a
 /// `baton::actor_config` (or a config that `baton::configure` was applied to). No call may be made
 /// from a pooled actor: those talk to the actor itself (`actor_access` in actors/actors.hpp). No
-/// call throws; every call returns in bounded time.
+/// call throws. Every call returns in bounded time: calls that wait for requests soon after these
+/// requests' deadlines, all others within 10 s plus `transceiver_options::clean_up`, however loaded
+/// the machine is.
 class transceiver {
 public:
   /// Starts the rank: spawns the actors, publishes the rank's endpoint and registers it with its
   /// instance. Does not wait for the other ranks.
   ///
   /// @param layout  of this rank; `layout.life` must be the data plane's incarnation.
-  /// @returns `invalid_argument` for a layout that is not valid or an endpoint that cannot be
-  /// bound.
+  /// @returns `invalid_argument` for a layout or options that are not valid, or an endpoint that
+  /// cannot be bound; the text names the field.
   [[nodiscard]] static expected<transceiver> start(caf::actor_system& system, rank_layout layout,
                                                    std::shared_ptr<data_plane> plane,
                                                    rank_endpoint endpoint,
@@ -45,34 +47,40 @@ public:
   ~transceiver();
 
   /// Context side: offers one slice, to be read once `slice.after` is complete. The blocks must
-  /// stay untouched from then on until the request has ended.
-  /// @returns `duplicate_request` when the request's last slice was offered before,
-  /// `invalid_argument`,
-  ///          `out_of_resources`, `shutting_down`.
+  /// stay untouched from then on until the request has ended. A request may have at most
+  /// `wire_limits::slices` of them. If its generation side has cancelled it already, it is accepted
+  /// and ends at once.
+  /// @returns `duplicate_request` when the request's last slice was offered before, or
+  /// `invalid_argument`, `out_of_resources`, `shutting_down`.
   [[nodiscard]] expected<> respond_and_send_async(send_slice slice);
 
   /// Generation side: starts a receive; its end is reported by `check_gen_transfer_status`. Nothing
   /// is written before `request.after` is complete.
   [[nodiscard]] expected<> request_and_receive_async(receive_request request);
 
-  /// Generation side: receives and waits for the end, at most `request.timeout` plus the clean-up
-  /// bound. A refused call (duplicate id, bad arguments) returns an outcome with `failure` set and
-  /// attempts 0, and leaves a live request of the same id untouched.
+  /// Generation side: receives and waits for the end, which comes at most one clean-up bound after
+  /// `request.timeout`; the request's blocks are safe then. Should a badly overloaded machine miss
+  /// that by another 10 s, the outcome is a `timed_out` whose text says that the blocks are *not*
+  /// safe: free them after `cancel_request` has returned true. A refused call (duplicate id, bad
+  /// arguments) returns an outcome with `failure` set and attempts 0, and leaves a live request of
+  /// the same id untouched.
   [[nodiscard]] outcome request_and_receive_sync(receive_request request);
 
-  /// Returns the requests that ended since the last call, after waiting until at least `at_least`
-  /// of the live ones have (nullopt: all of them). 0 does not wait.
+  /// Returns the requests that ended since the last call, after waiting until there are at least
+  /// `at_least` of them or all that were live at the call have ended (nullopt: only then). 0 does
+  /// not wait. Requests that are added meanwhile do not prolong the wait; it ends at the latest one
+  /// clean-up bound after the last deadline of those that were live.
   [[nodiscard]] std::vector<outcome>
   check_context_transfer_status(std::optional<std::size_t> at_least = 0);
   [[nodiscard]] std::vector<outcome>
   check_gen_transfer_status(std::optional<std::size_t> at_least = 0);
 
-  /// Whether no receive is in flight.
+  /// Whether no receive is in flight; false also if that could not be found out.
   [[nodiscard]] bool check_gen_transfer_complete();
 
-  /// Ends a request as `TRANS_ERROR` (`cancelled`) on both sides. Returns true once its blocks are
-  /// safe to free, also for a request that has ended or is not known; false if that could not be
-  /// confirmed in time.
+  /// Ends a request as `TRANS_ERROR` (`cancelled`) on both sides; ranks that have finished it stay
+  /// complete. Returns true once its blocks on this rank are safe to free, also for a request that
+  /// has ended or is not known; false if that could not be confirmed in time.
   [[nodiscard]] bool cancel_request(request_id request);
 
   /// Returns a request's state; nullopt if it is neither live nor remembered.
@@ -94,11 +102,13 @@ public:
     std::size_t leases_granted = 0;
     std::size_t links = 0;
     std::uint64_t dropped_messages = 0;
+    std::uint64_t lost_outcomes = 0; ///< that nobody fetched before too many had ended
   };
   [[nodiscard]] statistics stats();
 
   /// Refuses new work, waits up to `drain` for live requests, cancels the rest, ends the actors.
-  /// The data plane stays with its owner. Idempotent.
+  /// The data plane stays with its owner; an actor that is just ending may hold it a moment longer.
+  /// Idempotent; a second caller waits for the first.
   void shutdown(std::chrono::milliseconds drain = std::chrono::milliseconds{0});
 
 private:

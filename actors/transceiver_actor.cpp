@@ -1,8 +1,10 @@
 #include "actors/transceiver_actor.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "actors/caf_error.hpp"
+#include "actors/connect.hpp"
 #include "actors/inline_call.hpp"
 #include "actors/log.hpp"
 #include "actors/peer_link.hpp"
@@ -16,6 +18,9 @@ caf::result<void> to_result(const expected<>& done) {
     return to_caf(done.error());
   return caf::unit;
 }
+
+// Peers that wait for this rank to know its own instance.
+constexpr std::size_t most_visitors = 4'096;
 
 incarnation peer_of(const link_event& event) {
   return std::visit([](const auto& e) { return e.peer; }, event);
@@ -32,6 +37,9 @@ transceiver_state::~transceiver_state() {
     caf::anon_send(session, atom::stop_v);
     rank_->plane->retire(key, [] {});
   }
+  // Their sessions were told to stop, but may still run: from now on they pull and grant nothing.
+  for (const auto key : leaving_)
+    rank_->plane->retire(key, [] {});
   const auto ended = to_caf({errc::shutting_down, "this rank's transceiver has ended"});
   for (auto& [id, promise] : receivers_)
     promise.deliver(ended);
@@ -50,16 +58,19 @@ void transceiver_state::init(rank_context_ptr rank) {
 }
 
 void transceiver_state::start(const std::string& own_endpoint) {
-  const auto colon = own_endpoint.rfind(':');
-  rank_info self{rank_->layout, own_endpoint.substr(0, colon),
-                 static_cast<std::uint16_t>(std::stoul(own_endpoint.substr(colon + 1))),
-                 rank_->plane->manifest()};
+  const auto where = split_endpoint(own_endpoint);
+  if (!where) {
+    log().error("{}", to_string(where.error()));
+    stop();
+    return;
+  }
+  rank_info self{rank_->layout, where->first, where->second, rank_->plane->manifest()};
   own_directory_ = rank_->endpoint.directory.empty() ? own_endpoint : rank_->endpoint.directory;
   send_client({own_directory_, std::move(self)});
   sweep();
 }
 
-// -- calls ----------------------------------------------------------------------------------------
+// -- calls ----
 
 caf::result<void> transceiver_state::offer(send_slice slice) {
   const auto done = supervisor_->offer(self_->clock().now(), std::move(slice));
@@ -94,8 +105,8 @@ caf::result<std::vector<outcome>> transceiver_state::fetch(instance_role side,
   auto promise = self_->make_response_promise<std::vector<outcome>>();
   fetchers_.emplace(caller, promise);
   supervisor_->await_ended(
-      side, at_least < 0 ? std::nullopt : std::optional{static_cast<std::size_t>(at_least)},
-      caller);
+      self_->clock().now(), side,
+      at_least < 0 ? std::nullopt : std::optional{static_cast<std::size_t>(at_least)}, caller);
   return promise;
 }
 
@@ -115,10 +126,18 @@ transceiver_state::introduce(const std::string& intro, const caf::strong_actor_p
         {errc::invalid_argument, "an introduction came without the other end of the link"});
   auto promise = self_->make_response_promise<std::string, caf::strong_actor_ptr>();
   knock visitor{intro, caf::actor_cast<link_actor>(remote), promise};
-  if (own_)
+  if (own_) {
     accept(std::move(visitor));
-  else
+  } else if (outcast_) {
+    promise.deliver(to_caf(*outcast_));
+  } else {
     visitors_.push_back(std::move(visitor));
+    if (visitors_.size() > most_visitors) {
+      visitors_.front().promise.deliver(
+          to_caf({errc::out_of_resources, "too many peers wait for this rank's instance"}));
+      visitors_.pop_front();
+    }
+  }
   return promise;
 }
 
@@ -162,6 +181,7 @@ transceiver::statistics transceiver_state::stats() const {
   counts.leases_granted = rank_->plane->granted();
   counts.links = rank_->peers->size();
   counts.dropped_messages = supervisor_->dropped();
+  counts.lost_outcomes = supervisor_->lost_outcomes();
   return counts;
 }
 
@@ -169,7 +189,7 @@ void transceiver_state::stop() {
   self_->quit();
 }
 
-// -- events ---------------------------------------------------------------------------------------
+// -- events ----
 
 void transceiver_state::link_changed(const link_event& event) {
   const auto peer = peer_of(event);
@@ -179,13 +199,16 @@ void transceiver_state::link_changed(const link_event& event) {
       known->second.address() != caf::actor_cast<caf::actor_addr>(self_->current_sender()))
     return;
   const auto* loss = std::get_if<link_loss>(&event);
-  if (std::holds_alternative<link_refused>(event) || (loss && loss->gone)) {
+  const bool gone = std::holds_alternative<link_refused>(event) || (loss && loss->gone);
+  if (gone) {
     links_.erase(known);
     rank_->plane->forget(peer);
   }
+  if (const auto* up = std::get_if<link_up>(&event); up && !up->place.receivers.empty())
+    supervisor_->met(peer, up->place);
   router_->handle(event);
-  if (loss)
-    supervisor_->link_lost(*loss);
+  if (loss || gone)
+    supervisor_->link_lost(self_->clock().now(), {peer, gone});
   settle();
 }
 
@@ -193,7 +216,7 @@ void transceiver_state::lost_link(incarnation peer) {
   const link_loss loss{peer, true};
   rank_->plane->forget(peer);
   router_->handle(loss);
-  supervisor_->link_lost(loss);
+  supervisor_->link_lost(self_->clock().now(), loss);
   settle();
 }
 
@@ -202,6 +225,7 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     router_->described(endpoint, std::move(instance));
   } else if (!instance) {
     log().error("this rank cannot join its instance: {}", to_string(instance.error()));
+    outcast_ = instance.error();
     for (auto& visitor : std::exchange(visitors_, {}))
       visitor.promise.deliver(to_caf(instance.error()));
   } else {
@@ -256,7 +280,18 @@ void transceiver_state::down(const caf::down_msg& message) {
 void transceiver_state::sweep() {
   supervisor_->sweep(self_->clock().now());
   settle();
+  warn_of_lost_outcomes();
   self_->delayed_send(self_, rank_->options.sweep, atom::sweep_v);
+}
+
+void transceiver_state::warn_of_lost_outcomes() {
+  // Each doubling is worth a line, not each outcome.
+  if (const auto lost = supervisor_->lost_outcomes(); lost > 2 * outcomes_lost_) {
+    outcomes_lost_ = lost;
+    log().warn("{} outcomes were lost, since nobody fetched them; call check_{}_transfer_status "
+               "more often",
+               lost, rank_->layout.role == instance_role::context ? "context" : "gen");
+  }
 }
 
 void transceiver_state::settle() {
@@ -268,7 +303,7 @@ void transceiver_state::settle() {
   }
 }
 
-// -- supervisor_backend ---------------------------------------------------------------------------
+// -- supervisor_backend ----
 
 void transceiver_state::send(incarnation peer, wire_message message) {
   rank_->peers->send(peer, message);
@@ -284,6 +319,16 @@ void transceiver_state::route(session_key key, const receive_request& request) {
                false}});
   else
     router_->ask(key, request.context);
+}
+
+std::string transceiver_state::waits_for(session_key key) {
+  return router_->waits_for(key);
+}
+
+void transceiver_state::withdraw(session_key key, const receive_request& request,
+                                 cancel_notice notice) {
+  if (request.context.endpoint != own_directory_)
+    router_->withdraw(key, request.context, std::move(notice));
 }
 
 void transceiver_state::spawn(receive_spec spec) {
@@ -350,10 +395,13 @@ void transceiver_state::answer_ended(caller_id caller, std::vector<outcome> ende
     node.mapped().deliver(std::move(ended));
 }
 
-// -- router_backend -------------------------------------------------------------------------------
+// -- router_backend ----
 
-void transceiver_state::describe(const std::string& endpoint) {
-  send_client({endpoint, std::nullopt});
+void transceiver_state::describe(const std::string& endpoint, bool again) {
+  directory_errand errand{endpoint, std::nullopt};
+  if (again)
+    errand.patience = std::min(errand.patience, rank_->options.peer_grace);
+  send_client(std::move(errand));
 }
 
 void transceiver_state::send_client(directory_errand errand) {
@@ -375,7 +423,11 @@ void transceiver_state::routed(session_key key,
   found_.push_back({key, std::move(route)});
 }
 
-// -- shell ----------------------------------------------------------------------------------------
+void transceiver_state::tell_withdrawn(incarnation source, const cancel_notice& notice) {
+  rank_->peers->send(source, notice);
+}
+
+// -- shell ----
 
 transceiver_actor::behavior_type
 transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,

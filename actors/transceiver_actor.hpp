@@ -1,6 +1,8 @@
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -30,8 +32,7 @@ public:
   /// The rank's door is published at host:port.
   void start(const std::string& own_endpoint);
 
-  // -- calls
-  // -------------------------------------------------------------------------------------------------
+  // -- calls ----
   caf::result<void> offer(send_slice slice);
   caf::result<outcome> receive(receive_request request);
   caf::result<void> begin(receive_request request);
@@ -44,8 +45,7 @@ public:
   void end_all();
   void stop();
 
-  // -- events
-  // ------------------------------------------------------------------------------------------------
+  // -- events ----
   void link_changed(const link_event& event);
   void described(const std::string& endpoint, expected<instance_info> instance);
   void received(peer_message message);
@@ -54,10 +54,11 @@ public:
   void down(const caf::down_msg& message);
   void sweep();
 
-  // -- supervisor_backend
-  // --------------------------------------------------------------------------------------
+  // -- supervisor_backend ----
   void send(incarnation peer, wire_message message) override;
   void route(session_key key, const receive_request& request) override;
+  [[nodiscard]] std::string waits_for(session_key key) override;
+  void withdraw(session_key key, const receive_request& request, cancel_notice notice) override;
   void spawn(receive_spec spec) override;
   void spawn(send_spec spec) override;
   void tell(session_key key, session_input input) override;
@@ -67,11 +68,11 @@ public:
   void answer_safe(caller_id caller) override;
   void answer_ended(caller_id caller, std::vector<outcome> ended) override;
 
-  // -- router_backend
-  // ------------------------------------------------------------------------------------------
-  void describe(const std::string& endpoint) override;
+  // -- router_backend ----
+  void describe(const std::string& endpoint, bool again) override;
   void connect(const rank_info& peer) override;
   void routed(session_key key, tl::expected<receive_route, attempt_failure> route) override;
+  void tell_withdrawn(incarnation source, const cancel_notice& notice) override;
 
 private:
   struct knock {
@@ -88,6 +89,7 @@ private:
   void watch(session_key key, session_actor session);
   void retire_now(session_key key);
   void lost_link(incarnation peer);
+  void warn_of_lost_outcomes();
   void send_client(directory_errand errand);
   void accept(knock visitor);
   /// Hands the supervisor what was answered while it was calling.
@@ -107,7 +109,9 @@ private:
   std::vector<directory_client_actor> clients_;
   std::vector<found_route> found_;
   std::vector<session_key> retired_;
-  std::vector<knock> visitors_; ///< came before this rank knew its own instance
+  std::deque<knock> visitors_;      ///< came before this rank knew its own instance
+  std::optional<error> outcast_;    ///< why this rank cannot join its instance
+  std::uint64_t outcomes_lost_ = 0; ///< as last reported in the log
   caller_id last_caller_ = 0;
   std::unordered_map<caller_id, caf::typed_response_promise<outcome>> receivers_;
   std::unordered_map<caller_id, caf::typed_response_promise<bool>> cancellers_;

@@ -36,16 +36,14 @@ CAF_ERROR_CODE_ENUM(baton::errc, "baton")
 
 CAF_BEGIN_TYPE_ID_BLOCK(baton, caf::first_custom_type_id)
 
-// -- between ranks
-// -------------------------------------------------------------------------------------------
+// -- between ranks ----
 CAF_ADD_ATOM(baton, baton::atom, introduce, "introduce")
 CAF_ADD_ATOM(baton, baton::atom, deliver, "deliver")
 CAF_ADD_ATOM(baton, baton::atom, enlist, "enlist")
 CAF_ADD_ATOM(baton, baton::atom, describe, "describe")
 CAF_ADD_ATOM(baton, baton::atom, who, "who")
 
-// -- the engine's calls
-// ----------------------------------------------------------------------------------------
+// -- the engine's calls ----
 CAF_ADD_ATOM(baton, baton::atom, offer, "offer")
 CAF_ADD_ATOM(baton, baton::atom, receive, "receive")
 CAF_ADD_ATOM(baton, baton::atom, begin, "begin")
@@ -57,8 +55,7 @@ CAF_ADD_ATOM(baton, baton::atom, refuse, "refuse")
 CAF_ADD_ATOM(baton, baton::atom, end_all, "end_all")
 CAF_ADD_ATOM(baton, baton::atom, stop, "stop")
 
-// -- within a rank
-// -----------------------------------------------------------------------------------------------
+// -- within a rank ----
 CAF_ADD_ATOM(baton, baton::atom, report, "report")
 CAF_ADD_ATOM(baton, baton::atom, retired, "retired")
 CAF_ADD_ATOM(baton, baton::atom, pulled, "pulled")

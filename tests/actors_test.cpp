@@ -311,6 +311,137 @@ BOOST_AUTO_TEST_CASE(the_end_of_the_transceiver_ends_the_wait_for_an_event) {
   BOOST_TEST(context.plane->waits() == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_held_up_send_grants_nothing_after_the_end_of_its_transceiver) {
+  // The engine shuts down while the session is held up in the middle of a handler.
+  context.context->options.probe = [this](probe_point point, request_id) {
+    if (point != probe_point::requested)
+      return;
+    caf::anon_send(context.actor, atom::end_all_v);
+    caf::anon_send(context.actor, atom::stop_v);
+    scheduler.run();
+  };
+  offer(1, 4);
+  auto answer = receive(1, 4, 1s);
+  run(1'500ms);
+  BOOST_TEST(context.plane->granted() == 0u);
+  BOOST_TEST(!result_of(std::move(answer)).completed());
+}
+
+BOOST_AUTO_TEST_CASE(a_held_up_receive_writes_nothing_after_the_end_of_its_transceiver) {
+  generation.context->options.probe = [this](probe_point point, request_id) {
+    if (point != probe_point::granted)
+      return;
+    caf::anon_send(generation.actor, atom::end_all_v);
+    caf::anon_send(generation.actor, atom::stop_v);
+    scheduler.run();
+  };
+  offer(1, 4, 1s);
+  auto answer = receive(1, 4);
+  run(1'500ms);
+  BOOST_TEST(generation.plane->jobs() == 0u);
+  for (std::uint32_t block = 32; block < 36; ++block)
+    BOOST_TEST(generation.plane->block("full", block) == 0u);
+  BOOST_TEST((result_of(std::move(answer)).failure->code == errc::shutting_down));
+}
+
+BOOST_AUTO_TEST_CASE(a_peer_that_ends_during_the_introduction_is_lost_at_once) {
+  const auto endpoint = "127.0.0.1:1003";
+  auto layout = layout_of(instance_role::context);
+  layout.life = incarnation{3};
+  const auto instance = encode(instance_info{{rank_info{layout, "127.0.0.1", 1003, "fake"}}});
+  const auto asked = std::make_shared<std::size_t>(0);
+  // It describes itself, and lets whoever introduces himself wait.
+  auto silent = system.spawn([=](door_actor::pointer self) -> door_actor::behavior_type {
+    return {
+        [](atom::who) { return std::uint64_t{3}; },
+        [=](atom::introduce, const std::string&, const caf::strong_actor_ptr&) {
+          ++*asked;
+          return self->make_response_promise<std::string, caf::strong_actor_ptr>();
+        },
+        [](atom::enlist, const std::string&) {},
+        [=](atom::describe) { return instance; },
+    };
+  });
+  doors.emplace(endpoint, silent);
+  receive_request wish{.request = request_id{1},
+                       .context = {endpoint, 0},
+                       .tokens = 4,
+                       .blocks = {table(32, 4)},
+                       .timeout = 60s};
+  auto answer = self->request(generation.actor, caf::infinite, atom::receive_v, std::move(wish));
+  run(20ms);
+  BOOST_REQUIRE(*asked == 1u);
+  caf::anon_send_exit(silent, caf::exit_reason::kill);
+  run(20ms);
+  BOOST_REQUIRE(ask<transceiver::statistics>(generation.actor, atom::stats_v).live_receives == 0u);
+  const auto result = result_of(std::move(answer));
+  BOOST_REQUIRE(result.failure.has_value());
+  BOOST_TEST((result.failure->code == errc::peer_lost));
+  BOOST_TEST((result.failure->text.find("another instance") != std::string::npos));
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_before_the_offer_ends_the_offer) {
+  auto answer = receive(1, 4, 60s);
+  run(20ms);
+  BOOST_TEST(ask<bool>(generation.actor, atom::cancel_v, request_id{1}));
+  run(20ms);
+  offer(1, 4, 60s);
+  run(50ms);
+  require_empty();
+  const auto ended =
+      ask<std::vector<outcome>>(context.actor, atom::fetch_v,
+                                static_cast<std::uint8_t>(instance_role::context), std::int64_t{0});
+  BOOST_REQUIRE(ended.size() == 1u);
+  BOOST_TEST((ended[0].failure->code == errc::cancelled));
+  BOOST_TEST(!result_of(std::move(answer)).completed());
+}
+
+BOOST_AUTO_TEST_CASE(a_status_call_waits_for_what_was_live_when_it_was_made) {
+  auto first = self->request(generation.actor, caf::infinite, atom::begin_v,
+                             receive_request{.request = request_id{1},
+                                             .context = {"127.0.0.1:1001", 0},
+                                             .tokens = 4,
+                                             .blocks = {table(32, 4)},
+                                             .timeout = 1s});
+  run(10ms);
+  auto status =
+      self->request(generation.actor, caf::infinite, atom::fetch_v,
+                    static_cast<std::uint8_t>(instance_role::generation), std::int64_t{-1});
+  run(10ms);
+  auto second = self->request(generation.actor, caf::infinite, atom::begin_v,
+                              receive_request{.request = request_id{2},
+                                              .context = {"127.0.0.1:1001", 0},
+                                              .tokens = 4,
+                                              .blocks = {table(40, 4)},
+                                              .timeout = 60s});
+  run(1'100ms);
+  BOOST_REQUIRE(ask<transceiver::statistics>(generation.actor, atom::stats_v).waiting_callers ==
+                0u);
+  status.receive([](std::vector<outcome>& ended) { BOOST_TEST(ended.size() == 1u); },
+                 [](caf::error& err) { BOOST_ERROR(caf::to_string(err)); });
+  const auto accepted = [](auto& call) {
+    call.receive([] {}, [](caf::error& err) { BOOST_ERROR(caf::to_string(err)); });
+  };
+  accepted(first);
+  accepted(second);
+}
+
+BOOST_AUTO_TEST_CASE(a_process_that_was_replaced_does_not_come_back) {
+  const auto enlist = [&](std::uint64_t life) {
+    auto layout = layout_of(instance_role::context);
+    layout.life = incarnation{life};
+    auto call = self->request(context.door, caf::infinite, atom::enlist_v,
+                              encode(rank_info{layout, "127.0.0.1", 1001, "fake"}));
+    run(1ms);
+    std::optional<errc> refused;
+    call.receive([] {}, [&](caf::error& err) { refused = from_caf(err, "").code; });
+    return refused;
+  };
+  BOOST_TEST(!enlist(9));
+  BOOST_TEST(!enlist(9));
+  BOOST_TEST((enlist(1) == errc::duplicate_request));
+}
+
 BOOST_AUTO_TEST_CASE(a_garbled_introduction_is_refused) {
   auto knock = self->request(context.door, caf::infinite, atom::introduce_v, std::string{"garbage"},
                              caf::actor_cast<caf::strong_actor_ptr>(generation.door));

@@ -342,6 +342,234 @@ BOOST_AUTO_TEST_CASE(an_event_is_waited_for_again_after_a_crash) {
   require_clean(world, milliseconds{70'000});
 }
 
+BOOST_AUTO_TEST_CASE(a_cancel_that_overtakes_its_pull_request_still_counts) {
+  simulation world{30, {1, 0, 1}, {}};
+  auto& source = world.context(0);
+  const auto receiver = incarnation{5};
+  source.offer(first, {{0, 4}}, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{1});
+  source.logic().received(world.clock().now(), receiver,
+                          cancel_notice{first, pull_id{7}, {errc::cancelled, "by the engine"}});
+  BOOST_TEST(source.outcomes().empty());
+  pull_request late{
+      .request = first, .pull = pull_id{7}, .receivers = 1, .wants = {{"full", {0, 4}}}};
+  late.remaining = milliseconds{60'000};
+  source.logic().received(world.clock().now(), receiver, late);
+  require_clean(world, milliseconds{200});
+  BOOST_TEST((failure_on(source, first) == errc::cancelled));
+}
+
+BOOST_AUTO_TEST_CASE(a_pull_that_was_taken_back_before_the_offer_ends_the_offer_at_once) {
+  for (const bool overtaken : {false, true}) {
+    simulation world{31, {1, 0, 1}, {}};
+    auto& source = world.context(0);
+    const auto receiver = incarnation{5};
+    const cancel_notice notice{first, pull_id{7}, {errc::cancelled, "by the engine"}};
+    pull_request call{
+        .request = first, .pull = pull_id{7}, .receivers = 1, .wants = {{"full", {0, 4}}}};
+    call.remaining = milliseconds{60'000};
+    const auto arrives = [&](const wire_message& message) {
+      source.logic().received(world.clock().now(), receiver, message);
+    };
+    overtaken ? arrives(notice) : arrives(call);
+    overtaken ? arrives(call) : arrives(notice);
+    BOOST_TEST(source.logic().early() == 0u);
+    source.offer(first, {{0, 2}, {2, 4}}, milliseconds{60'000});
+    require_clean(world, milliseconds{200});
+    BOOST_TEST((failure_on(source, first) == errc::cancelled));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_that_asks_again_makes_its_withdrawal_void) {
+  simulation world{32, {1, 0, 1}, {}};
+  world.generation(0).receive(first, 4, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{20});
+  world.context(0).logic().received(world.clock().now(), world.generation(0).life(),
+                                    cancel_notice{first, {}, {errc::cancelled, "earlier"}, true});
+  world.generation(0).logic().link_lost(world.clock().now(), {world.context(0).life(), false});
+  world.clock().run(world.clock().now() + milliseconds{100});
+  world.context(0).offer(first, {{0, 4}}, milliseconds{60'000});
+  require_clean(world, milliseconds{300});
+  BOOST_TEST((state_on(world.context(0), first) == request_state::context_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_receive_that_fails_before_it_asks_tells_the_sources_it_knows) {
+  chaos faults;
+  faults.longest_introduction = std::chrono::milliseconds{30};
+  for (std::uint64_t seed = 40; seed < 60; ++seed) {
+    simulation world{seed, {3, 1, 2}, faults};
+    world.hand_over(first, {{0, 4}}, 0, milliseconds{60'000});
+    world.clock().after(milliseconds{1}, [&] { world.kill(world.context(1)); });
+    require_clean(world, milliseconds{300});
+    for (const std::size_t rank : {0u, 2u, 3u})
+      BOOST_TEST((failure_on(world.context(rank), first) == errc::peer_lost));
+    for (std::size_t rank = 0; rank < 2; ++rank)
+      BOOST_TEST((failure_on(world.generation(rank), first) == errc::peer_lost));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_before_the_route_is_known_reaches_every_source) {
+  chaos faults;
+  faults.longest_introduction = std::chrono::milliseconds{30};
+  for (std::uint64_t seed = 60; seed < 80; ++seed) {
+    simulation world{seed, {2, 1, 1}, faults};
+    world.hand_over(first, {{0, 40}}, 0, milliseconds{60'000});
+    world.clock().after(milliseconds{4}, [&] { world.generation(0).cancel(first); });
+    require_clean(world, milliseconds{300});
+    for (std::size_t rank = 0; rank < 3; ++rank)
+      BOOST_TEST((failure_on(world.context(rank), first) == errc::cancelled));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_receiver_that_dies_before_it_asks_ends_what_its_siblings_asked_for) {
+  simulation world{33, {2, 0, 2}, {}};
+  // A request before makes all ranks known to each other.
+  world.hand_over(first, {{0, 2}}, 0, milliseconds{60'000});
+  require_clean(world);
+  constexpr request_id second{2};
+  for (const std::size_t rank : {0u, 1u})
+    world.context(rank).offer(second, {{0, 2}}, milliseconds{60'000});
+  world.generation(1).receive(second, 2, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{100});
+  world.kill(world.generation(0));
+  require_clean(world, milliseconds{200});
+  for (const std::size_t rank : {0u, 1u})
+    BOOST_TEST((failure_on(world.context(rank), second) == errc::peer_lost));
+  BOOST_TEST((state_on(world.generation(1), second) == request_state::generation_trans_complete));
+}
+
+BOOST_AUTO_TEST_CASE(a_sibling_that_asks_after_the_death_ends_the_request_too) {
+  simulation world{34, {1, 0, 2}, {}};
+  world.hand_over(first, {{0, 2}}, 0, milliseconds{60'000});
+  require_clean(world);
+  constexpr request_id second{2};
+  world.context(0).offer(second, {{0, 2}}, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{10});
+  world.kill(world.generation(0));
+  world.clock().run(world.clock().now() + milliseconds{5'000});
+  world.generation(1).receive(second, 2, 0, milliseconds{60'000});
+  require_clean(world, milliseconds{200});
+  BOOST_TEST((failure_on(world.context(0), second) == errc::peer_lost));
+}
+
+BOOST_AUTO_TEST_CASE(a_source_that_dies_on_the_ucx_lane_ends_the_request_at_once) {
+  chaos faults;
+  faults.kind = lane_kind::ucx;
+  simulation world{35, {2, 0, 1}, faults};
+  world.hand_over(first, {{0, 60}}, 0, milliseconds{60'000});
+  world.clock().run(world.clock().now() + milliseconds{20});
+  BOOST_REQUIRE(world.generation(0).plane().jobs() == 2u);
+  world.kill(world.context(1));
+  require_clean(world, milliseconds{100});
+  BOOST_TEST((failure_on(world.generation(0), first) == errc::peer_lost));
+  BOOST_TEST((failure_on(world.context(0), first) == errc::peer_lost));
+}
+
+BOOST_AUTO_TEST_CASE(what_was_read_of_another_offer_is_offered_again) {
+  simulation world{36, {1, 0, 1}, {}};
+  auto& source = world.context(0);
+  source.offer(first, {{0, 2}, {2, 4}}, deadline);
+  world.clock().run(world.clock().now() + milliseconds{10});
+  pull_request call{.request = first,
+                    .pull = pull_id{7},
+                    .receivers = 1,
+                    .wants = {{"full", {0, 4}}},
+                    .have = {0, 1},
+                    .have_offer = offer_id{1}};
+  call.remaining = deadline;
+  source.logic().received(world.clock().now(), world.generation(0).life(), call);
+  world.clock().run(world.clock().now() + milliseconds{1});
+  BOOST_TEST(source.plane().granted() == 2u);
+  require_clean(world);
+}
+
+/// Records what a receive session does.
+struct receive_recorder : receive_backend {
+  void send(incarnation, wire_message) override {}
+  void pull(std::uint32_t, std::uint32_t slice, pull_job) override { pulled.push_back(slice); }
+  void report(session_report report) override { reports.push_back(std::move(report)); }
+  void passed(probe_point) override {}
+
+  std::vector<std::uint32_t> pulled;
+  std::vector<session_report> reports;
+};
+
+BOOST_AUTO_TEST_CASE(what_was_read_of_another_offer_is_read_again) {
+  receive_recorder seen;
+  const incarnation peer{3};
+  receive_spec spec;
+  spec.request.request = first;
+  spec.wants = {{"full", {0, 4}}};
+  spec.pull = pull_id{7};
+  spec.route.sources = {{peer, 0, 1, {"full"}, false, {lane_kind::mapped, ""}}};
+  spec.progress[0].offer = offer_id{1};
+  spec.progress[0].slices[0] = {{"full", {0, 2}}};
+  receive_protocol session{std::move(spec), seen};
+  session.start({});
+  slice_grant grant;
+  grant.request = first;
+  grant.pull = pull_id{7};
+  grant.offer = offer_id{2};
+  grant.last = true;
+  grant.ranges = {{"full", {0, 4}}};
+  grant.right.owner = peer;
+  session.handle(peer_message{peer, grant});
+  BOOST_TEST(seen.pulled == std::vector<std::uint32_t>{0});
+  session.pulled(0, 0, pull_stats{});
+  const auto* end = std::get_if<session_end>(&seen.reports.back());
+  BOOST_REQUIRE(end != nullptr);
+  BOOST_TEST(!end->failure);
+}
+
+/// One thing goes wrong, nothing is lost, and the deadline is far away: all must be over soon, and
+/// each rank must have ended as complete or for that very reason.
+BOOST_AUTO_TEST_CASE(whatever_goes_wrong_alone_is_over_soon_on_every_rank) {
+  const auto* one = std::getenv("BATON_SEED");
+  const std::uint64_t start = one ? std::strtoull(one, nullptr, 10) : 1;
+  const std::uint64_t count = one ? 1 : 5'000;
+  std::size_t hit = 0;
+  for (auto seed = start; seed < start + count; ++seed) {
+    fake_world dice{seed * 104'729};
+    chaos faults;
+    faults.in_order = dice.chance(0.5);
+    faults.kind = dice.chance(0.5) ? lane_kind::mapped : lane_kind::ucx;
+    faults.longest_introduction = std::chrono::milliseconds{dice.chance(0.5) ? 20 : 0};
+    faults.longest_news = std::chrono::milliseconds{dice.chance(0.5) ? 20 : 1};
+    const simulation::shape size{static_cast<std::uint32_t>(dice.pick(1, 3)),
+                                 static_cast<std::uint32_t>(dice.pick(0, 1)),
+                                 static_cast<std::uint32_t>(dice.pick(1, 3))};
+    simulation world{seed, size, faults};
+    const auto tokens = static_cast<std::uint32_t>(dice.pick(2, 20));
+    world.hand_over(first, {{0, tokens / 2}, {tokens / 2, tokens}}, 0, milliseconds{60'000});
+    const bool on_context = dice.chance(0.5);
+    const bool death = dice.chance(0.5);
+    auto& rank = on_context ? world.context(dice.pick(0, size.context + size.idle - 1))
+                            : world.generation(dice.pick(0, size.generation - 1));
+    // A receiver that dies before it has introduced itself is known to nobody.
+    const auto earliest = death && !on_context ? milliseconds{26} : milliseconds{0};
+    world.clock().after(earliest + dice.delay(milliseconds{40}),
+                        [&] { death ? world.kill(rank) : rank.cancel(first); });
+    const auto complaints = world.settle(milliseconds{500});
+    BOOST_REQUIRE_MESSAGE(complaints.empty(), "BATON_SEED=" << seed << "\n" << joined(complaints));
+    const auto look = [&](simulated_rank& at) {
+      if (at.dead())
+        return;
+      const auto& result = at.outcomes().at(first);
+      const auto wanted = death ? errc::peer_lost : errc::cancelled;
+      hit += !result.completed();
+      BOOST_REQUIRE_MESSAGE(result.completed() || result.failure->code == wanted,
+                            "BATON_SEED=" << seed << " "
+                                          << to_string(result.failure.value_or(error{})));
+    };
+    for (std::size_t i = 0; i < size.context + size.idle; ++i)
+      look(world.context(i));
+    for (std::size_t i = 0; i < size.generation; ++i)
+      look(world.generation(i));
+  }
+  if (!one)
+    BOOST_TEST(hit > count);
+}
+
 /// Everything goes wrong at once, many times over. BATON_SEED runs one seed, BATON_SEEDS that many.
 BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_left) {
   const auto* one = std::getenv("BATON_SEED");

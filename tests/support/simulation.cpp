@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::uint64_t reused = ~std::uint64_t{0};
 constexpr std::uint32_t slots = 4096;
+constexpr std::chrono::microseconds look_again{200};
 
 rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life) {
   rank_layout layout;
@@ -208,42 +209,120 @@ void simulated_rank::send(incarnation peer, wire_message message) {
   if (dead_ || world_.clock_.chance(world_.faults_.loss))
     return;
   const int copies = world_.clock_.chance(world_.faults_.repeat) ? 2 : 1;
-  for (int i = 0; i < copies; ++i)
-    world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message), [this, peer, message] {
+  for (int i = 0; i < copies; ++i) {
+    const auto now = world_.clock_.now();
+    auto arrival = now + world_.clock_.delay(world_.faults_.longest_message);
+    auto& last = last_arrival_[peer];
+    if (world_.faults_.in_order)
+      arrival = last = std::max(arrival, last);
+    world_.clock_.after(arrival - now, [this, peer, message] {
       auto* to = world_.find(peer);
-      if (to && !to->dead_)
+      if (to && !to->dead_ && !to->lost_.contains(life_))
         to->supervisor_->received(world_.clock_.now(), life_, message);
     });
+  }
 }
 
-void simulated_rank::route(session_key key, const receive_request&) {
+std::vector<simulated_rank*> simulated_rank::sources() const {
+  std::vector<simulated_rank*> all;
+  for (const auto& rank : world_.context_)
+    if (rank->number_ < world_.size_.context || number_ == 0)
+      all.push_back(rank.get());
+  return all;
+}
+
+receive_route simulated_rank::whole_route() const {
   receive_route route;
-  const auto sources = world_.size_.context;
-  bool gone = false;
-  for (const auto& rank : world_.context_) {
-    if (rank->number_ < sources) {
-      gone = gone || rank->dead_;
+  for (const auto* rank : sources())
+    if (rank->number_ < world_.size_.context)
       route.sources.push_back({rank->life_,
                                rank->number_,
                                world_.size_.generation,
                                {"full"},
                                rank->number_ == 0,
-                               {lane_kind::mapped, "simulated"}});
-    } else if (number_ == 0) {
-      route.idle.push_back({rank->life_, rank->number_});
-    }
-  }
-  const bool failed = gone || world_.clock_.chance(world_.faults_.route_failure);
-  world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message), [this, key, route, gone,
-                                                                            failed] {
-    if (dead_)
-      return;
-    if (failed)
-      supervisor_->routed(world_.clock_.now(), key,
-                          tl::unexpected{attempt_failure{{errc::peer_lost, "simulated"}, !gone}});
+                               {world_.faults_.kind, "simulated"}});
     else
-      supervisor_->routed(world_.clock_.now(), key, route);
+      route.idle.push_back({rank->life_, rank->number_});
+  return route;
+}
+
+bool simulated_rank::ready(simulated_rank& source) {
+  const auto now = world_.clock_.now();
+  if (introduced_.contains(source.life_))
+    return true;
+  const auto [when, fresh] = ready_at_.try_emplace(source.life_);
+  if (fresh)
+    when->second = now + world_.clock_.delay(world_.faults_.longest_introduction);
+  if (now < when->second || source.dead_)
+    return false;
+  introduced_.insert(source.life_);
+  if (source.number_ < world_.size_.context) {
+    peer_place place{"g", number_, {}};
+    for (std::uint32_t rank = 0; rank < world_.size_.generation; ++rank)
+      place.receivers.push_back(rank);
+    source.supervisor_->met(life_, std::move(place));
+  }
+  return true;
+}
+
+void simulated_rank::route(session_key key, const receive_request&) {
+  questions_.insert(key);
+  const bool failed = world_.clock_.chance(world_.faults_.route_failure);
+  world_.clock_.after(world_.clock_.delay(world_.faults_.longest_message), [this, key, failed] {
+    if (!failed)
+      look_for_route(key);
+    else if (!dead_ && questions_.erase(key) != 0)
+      supervisor_->routed(world_.clock_.now(), key,
+                          tl::unexpected{attempt_failure{{errc::peer_lost, "simulated"}, true}});
   });
+}
+
+void simulated_rank::look_for_route(session_key key) {
+  if (dead_ || !questions_.contains(key))
+    return;
+  bool all_ready = true;
+  bool gone = false;
+  for (auto* source : sources()) {
+    gone = gone || lost_.contains(source->life_);
+    all_ready = ready(*source) && all_ready;
+  }
+  if (!gone && !all_ready)
+    return world_.clock_.after(look_again, [this, key] { look_for_route(key); });
+  questions_.erase(key);
+  if (gone)
+    supervisor_->routed(world_.clock_.now(), key,
+                        tl::unexpected{attempt_failure{{errc::peer_lost, "simulated"}, false}});
+  else
+    supervisor_->routed(world_.clock_.now(), key, whole_route());
+}
+
+std::string simulated_rank::waits_for(session_key) {
+  return "its route was not known";
+}
+
+void simulated_rank::withdraw(session_key key, const receive_request&, cancel_notice notice) {
+  questions_.erase(key);
+  say(std::make_shared<farewell>(farewell{std::move(notice), sources()}));
+}
+
+void simulated_rank::say(std::shared_ptr<farewell> words) {
+  if (dead_)
+    return;
+  std::erase_if(words->untold, [&](simulated_rank* source) {
+    const bool told = ready(*source);
+    if (told)
+      send(source->life_, words->notice);
+    return told || lost_.contains(source->life_);
+  });
+  if (!words->untold.empty())
+    world_.clock_.after(look_again, [this, words] { say(words); });
+}
+
+void simulated_rank::hear_of_death(incarnation life) {
+  if (dead_)
+    return;
+  lost_.insert(life);
+  supervisor_->link_lost(world_.clock_.now(), {life, true});
 }
 
 template <class Spec>
@@ -281,6 +360,7 @@ void simulated_rank::tell(session_key key, session_input input) {
 }
 
 void simulated_rank::dismiss(session_key key) {
+  questions_.erase(key);
   later([this, key] { sessions_.erase(key); });
 }
 
@@ -348,7 +428,7 @@ void simulation::sweep_all() {
   // What ended on the context side is fetched by the engine now and then.
   for (auto& rank : context_)
     if (!rank->dead_)
-      rank->supervisor_->await_ended(instance_role::context, 0, 0);
+      rank->supervisor_->await_ended(clock_.now(), instance_role::context, 0, 0);
   clock_.after(options_.sweep, [this] { sweep_all(); });
 }
 
@@ -372,17 +452,15 @@ void simulation::kill(simulated_rank& victim) {
   victim.die();
   for (auto* rank : all())
     if (rank != &victim)
-      clock_.after(clock_.delay(faults_.longest_message), [rank, life = victim.life_, this] {
-        if (!rank->dead_)
-          rank->supervisor_->link_lost({life, true});
-      });
+      clock_.after(clock_.delay(faults_.longest_news),
+                   [rank, life = victim.life_] { rank->hear_of_death(life); });
 }
 
 void simulation::break_link(simulated_rank& a, simulated_rank& b) {
   for (auto [from, to] : {std::pair{&a, &b}, std::pair{&b, &a}})
     clock_.after(clock_.delay(faults_.longest_message), [from = from, life = to->life_, this] {
       if (!from->dead_)
-        from->supervisor_->link_lost({life, false});
+        from->supervisor_->link_lost(clock_.now(), {life, false});
     });
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ struct chaos {
   double events = 0;        ///< of a slice or a receive to come with a GPU event
   double event_failure = 0; ///< of the work before such an event
   std::chrono::microseconds longest_message{1'000};
+  std::chrono::microseconds longest_introduction{0}; ///< of a generation rank to a context rank
+  std::chrono::microseconds longest_news{1'000};     ///< until a rank hears of a death
+  bool in_order = false;              ///< whether messages of one rank to another keep their order
+  lane_kind kind = lane_kind::mapped; ///< of all lanes
   std::chrono::microseconds longest_work{30'000}; ///< of the GPU before an event
   fake_faults lane;
 };
@@ -61,10 +66,11 @@ public:
   [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
   [[nodiscard]] const std::map<request_id, outcome>& outcomes() const noexcept { return outcomes_; }
 
-  // -- supervisor_backend
-  // ----------------------------------------------------------------------------------
+  // -- supervisor_backend ----
   void send(incarnation peer, wire_message message) override;
   void route(session_key key, const receive_request& request) override;
+  [[nodiscard]] std::string waits_for(session_key key) override;
+  void withdraw(session_key key, const receive_request& request, cancel_notice notice) override;
   void spawn(receive_spec spec) override;
   void spawn(send_spec spec) override;
   void tell(session_key key, session_input input) override;
@@ -87,8 +93,21 @@ private:
     std::vector<std::uint32_t> blocks;
   };
 
+  struct farewell {
+    cancel_notice notice;
+    std::vector<simulated_rank*> untold;
+  };
+
   template <class Spec>
   void start(Spec spec);
+  /// The ranks that `request` comes from, or that are idle and told by this one.
+  [[nodiscard]] std::vector<simulated_rank*> sources() const;
+  [[nodiscard]] receive_route whole_route() const;
+  /// Whether a source is introduced; makes the acquaintance when its time has come.
+  [[nodiscard]] bool ready(simulated_rank& source);
+  void look_for_route(session_key key);
+  void say(std::shared_ptr<farewell> words);
+  void hear_of_death(incarnation life);
   [[nodiscard]] gpu_event_ref start_work(request_id request, std::uint32_t slice,
                                          std::vector<std::uint32_t> blocks);
   void fill(request_id request, const std::vector<std::uint32_t>& blocks);
@@ -106,6 +125,11 @@ private:
   std::map<request_id, expectation> expectations_;
   std::map<request_id, outcome> outcomes_;
   std::map<std::pair<request_id, std::uint32_t>, gpu_work> works_; ///< by request and slice
+  std::set<session_key> questions_;                                ///< open routes
+  std::map<incarnation, fake_world::clock::time_point> ready_at_;  ///< by source
+  std::set<incarnation> introduced_;
+  std::set<incarnation> lost_;
+  std::map<incarnation, fake_world::clock::time_point> last_arrival_; ///< of messages, by receiver
   bool holding_ = false;
   std::uint32_t next_block_ = 0;
   std::size_t cancels_open_ = 0;
