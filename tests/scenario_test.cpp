@@ -89,6 +89,14 @@ const std::vector<refused_scenario> refused_scenarios{
     {R"({"context": {"memory": "cuda:x"}})", "context.memory: \"cuda:x\""},
     {R"({"context": {"memory": "host:1"}})", "context.memory: \"host:1\""},
     {R"({"generation": {"memory": "cuda-vmm1"}})", "generation.memory: \"cuda-vmm1\""},
+    // What the numbers make together.
+    {R"({"model": {"head_dim": 1048576, "kv_heads": 65536}, "context": {"blocks": 2147483648}})",
+     "context.blocks: 2147483648 blocks of group \"full\""},
+    {R"({"model": {"head_dim": 1048576, "kv_heads": 64}, "requests": [{"id": 1, "tokens": 3}],
+         "generation": {"tokens_per_block": 1073741824}})",
+     "generation.tokens_per_block: with 1073741824 a block"},
+    {R"({"model": {"layers": 4096}, "generation": {"pp": 1}})",
+     "generation.pool: rank 0 would have 8192 pools"},
     // The requests.
     {R"({"requests": []})", "requests: must name"},
     {R"({"requests": [{"tokens": 3}]})", "requests[0].id: is missing"},
@@ -130,7 +138,26 @@ const std::vector<refused_scenario> refused_scenarios{
      "faults[0].who: \"router:0\""},
     {R"({"faults": [{"at": "done", "do": "kill", "who": "context:0", "request": 3}]})",
      "faults[0].request: 3"},
+    {R"({"context": {"attention_dp": true},
+         "faults": [{"at": "introduced", "do": "kill", "who": "context:1", "request": 1}]})",
+     "faults[0].request: context:1 has no part in request 1, which belongs to dp group 0"},
+    {R"({"model": {"kv_heads": 1}, "generation": {"pp": 1},
+         "faults": [{"at": "done", "do": "kill", "who": "context:3", "request": 2},
+                    {"at": "requested", "do": "kill", "who": "context:4", "request": 2},
+                    {"at": "granted", "do": "kill", "who": "context:4", "request": 2}],
+         "context": {"tp": 9}})",
+     "faults[2].request: no rank reads request 2 from context:4"},
 };
+
+/// A model of as many groups as layers.
+json grouped_by_layer(std::size_t layers) {
+  auto document = base();
+  document["model"]["layers"] = layers;
+  document["model"]["groups"] = json::array();
+  for (std::size_t layer = 0; layer < layers; ++layer)
+    document["model"]["groups"].push_back({{"name", std::to_string(layer)}, {"layers", {layer}}});
+  return document;
+}
 
 } // namespace
 
@@ -225,6 +252,32 @@ BOOST_AUTO_TEST_CASE(cached_tokens_may_be_all_tokens) {
 BOOST_AUTO_TEST_CASE(text_that_is_no_json_is_refused) {
   for (const char* text : {"", "{", "[1]", "{\"a\": 1,}", "\xff"})
     BOOST_TEST(!parse_scenario(text));
+}
+
+BOOST_AUTO_TEST_CASE(a_key_that_is_given_twice_is_refused_by_name) {
+  const auto refusal = [](const std::string& before, const std::string& after) {
+    auto text = base().dump();
+    const auto place = text.find(before);
+    BOOST_REQUIRE(place != std::string::npos);
+    text.replace(place, before.size(), after);
+    const auto run = parse_scenario(text);
+    return run ? "" : run.error().text;
+  };
+  BOOST_TEST(refusal(R"("lane":"auto")", R"("lane":"auto","lane":"ucx")") ==
+             "lane: is given twice; keep one");
+  BOOST_TEST(refusal(R"("layers":4)", R"("layers":4,"layers":4)") ==
+             "model.layers: is given twice; keep one");
+  BOOST_TEST(refusal(R"("id":2)", R"("id":2,"id":3)") ==
+             "requests[1].id: is given twice; keep one");
+  // In objects of their own, and in strings, they are no repeats.
+  BOOST_TEST(refusal(R"("name":"base")", R"("name":"lane lane")") == "");
+}
+
+BOOST_AUTO_TEST_CASE(as_many_groups_as_a_layout_may_have_are_taken) {
+  BOOST_TEST(parse_scenario(grouped_by_layer(64).dump()).has_value());
+  const auto run = parse_scenario(grouped_by_layer(65).dump());
+  BOOST_REQUIRE(!run);
+  BOOST_TEST(run.error().text == "model.groups: 65 are more than 64; join some");
 }
 
 BOOST_AUTO_TEST_CASE(under_attention_dp_a_request_belongs_to_the_ranks_of_one_group) {

@@ -148,6 +148,9 @@ double bandwidth_in(const std::string& said, std::size_t message) {
 std::vector<std::pair<std::string, std::string>> perftest_environment(const plane_options& options,
                                                                       perftest_memory memory) {
   auto all = ucx_settings_of(options);
+  // As a plane does for pools on GPUs of one host.
+  if (memory == perftest_memory::cuda)
+    all.emplace_back("CUDA_IPC_ENABLE_GET_ZCOPY", "on");
   for (auto& [name, value] : all) {
     if (name == "TLS" && memory == perftest_memory::cuda && value.find("cuda") == std::string::npos)
       value += value == "tcp" ? ",cuda_copy" : ",cuda_ipc,cuda_copy";

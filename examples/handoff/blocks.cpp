@@ -1,6 +1,5 @@
 #include "examples/handoff/blocks.hpp"
 
-#include <algorithm>
 #include <random>
 #include <unordered_map>
 

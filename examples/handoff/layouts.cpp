@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 
 namespace baton::handoff {
 
@@ -185,6 +186,19 @@ expected<> check_layers(const model_spec& model) {
   return model.state ? claim(model.state->layers, "model.state.layers") : expected<>{};
 }
 
+expected<> check_groups(const model_spec& model) {
+  const auto count = model.groups.size() + (model.state ? 1 : 0);
+  if (count > layout_limits::groups)
+    return fail(errc::invalid_argument, "model.groups: {} are more than {}; join some", count,
+                layout_limits::groups);
+  for (std::size_t i = 0; i < model.groups.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j)
+      if (model.groups[i].name == model.groups[j].name)
+        return fail(errc::invalid_argument, "model.groups[{}].name: \"{}\" is taken", i,
+                    model.groups[i].name);
+  return check_layers(model);
+}
+
 expected<> check_model(const model_spec& model) {
   for (auto [field, value] : {std::pair{"layers", model.layers},
                               {"kv_heads", model.kv_heads},
@@ -193,12 +207,7 @@ expected<> check_model(const model_spec& model) {
       return fail(errc::invalid_argument, "model.{}: must not be 0", field);
   if (model.mla && model.kv_heads != 1)
     return fail(errc::invalid_argument, "model.kv_heads: must be 1 for mla, is {}", model.kv_heads);
-  for (std::size_t i = 0; i < model.groups.size(); ++i)
-    for (std::size_t j = 0; j < i; ++j)
-      if (model.groups[i].name == model.groups[j].name)
-        return fail(errc::invalid_argument, "model.groups[{}].name: \"{}\" is taken", i,
-                    model.groups[i].name);
-  return check_layers(model);
+  return check_groups(model);
 }
 
 expected<> check_state(const state_spec& state, const side_spec& side, std::string_view name) {
@@ -248,29 +257,72 @@ std::string fingerprint(const model_spec& model) {
   return text;
 }
 
+/// Checks the products that the packer makes of numbers of any size.
+expected<> check_size(const group_layout& group, const side_spec& side, std::string_view name) {
+  using wide = unsigned __int128;
+  wide slot = 0;
+  for (const auto& buffer : group.buffers) {
+    const auto bytes =
+        wide{buffer.row_bytes()} * buffer.head_count * std::max(group.tokens_per_block, 1u);
+    slot = side.pool == pool_order::tensor ? std::max(slot, bytes) : slot + bytes;
+  }
+  if (slot > layout_limits::pool_bytes)
+    return fail(errc::invalid_argument,
+                "{}.tokens_per_block: with {} a block of group \"{}\" has more than the {} bytes "
+                "that a pool may have; use smaller blocks",
+                name, side.tokens_per_block, group.name, layout_limits::pool_bytes);
+  if (slot * side.blocks > layout_limits::pool_bytes)
+    return fail(errc::invalid_argument,
+                "{}.blocks: {} blocks of group \"{}\" with {} bytes each are more than the {} "
+                "bytes that a pool may have; use fewer",
+                name, side.blocks, group.name, static_cast<std::uint64_t>(slot),
+                layout_limits::pool_bytes);
+  return {};
+}
+
+expected<> check_counts(const rank_layout& rank) {
+  if (rank.pools.size() > layout_limits::pools)
+    return fail(errc::invalid_argument,
+                "{}.pool: rank {} would have {} pools, at most {} are possible; choose another "
+                "order than \"tensor\"",
+                to_string(rank.role), rank.rank, rank.pools.size(), layout_limits::pools);
+  return {};
+}
+
 /// Adds all groups of which the stage `[first, end)` holds a layer.
-void add_groups(rank_layout& rank, const model_spec& model, const side_spec& side,
-                std::uint32_t first, std::uint32_t end) {
+expected<> add_groups(rank_layout& rank, const model_spec& model, const side_spec& side,
+                      std::uint32_t first, std::uint32_t end) {
   const auto shard = side.attention_dp ? 0 : rank.tp_rank();
   const auto shards = side.attention_dp ? 1 : side.tp;
   packer pack{side, rank.pools};
-  const auto add = [&](group_layout group, layer_span layers, const auto& add_layer) {
+  const auto add = [&](group_layout group, layer_span layers, const auto& add_layer) -> expected<> {
     for (auto layer : held(layers, first, end))
       add_layer(group, layer);
     if (group.buffers.empty())
-      return;
+      return {};
+    if (auto ok = check_size(group, side, to_string(rank.role)); !ok)
+      return ok;
     pack.place(group);
     rank.groups.push_back(std::move(group));
+    return {};
   };
-  for (const auto& spec : attention_groups(model))
-    add({spec.name, side.tokens_per_block, spec.window, {}}, spec.layers,
-        [&](group_layout& group, std::uint32_t layer) {
-          add_attention(group, model, layer, shard, shards);
-        });
-  if (model.state)
-    add({"state", 0, 0, {}}, model.state->layers, [&](group_layout& group, std::uint32_t layer) {
-      add_state(group, *model.state, layer, shard, shards);
-    });
+  for (const auto& spec : attention_groups(model)) {
+    auto added = add({spec.name, side.tokens_per_block, spec.window, {}}, spec.layers,
+                     [&](group_layout& group, std::uint32_t layer) {
+                       add_attention(group, model, layer, shard, shards);
+                     });
+    if (!added)
+      return added;
+  }
+  if (model.state) {
+    auto added = add({"state", 0, 0, {}}, model.state->layers,
+                     [&](group_layout& group, std::uint32_t layer) {
+                       add_state(group, *model.state, layer, shard, shards);
+                     });
+    if (!added)
+      return added;
+  }
+  return check_counts(rank);
 }
 
 } // namespace
@@ -302,7 +354,8 @@ expected<std::vector<rank_layout>> build_instance(const model_spec& model, const
       rank.pp_size = side.pp;
       rank.attention_dp = side.attention_dp;
       rank.model = fingerprint(model);
-      add_groups(rank, model, side, first, first + count);
+      if (auto added = add_groups(rank, model, side, first, first + count); !added)
+        return fail(std::move(added.error()));
       ranks.push_back(std::move(rank));
     }
     first += count;

@@ -1,7 +1,9 @@
 #include <cstdio>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -29,7 +31,7 @@ struct arguments {
 };
 
 int complain(const error& problem) {
-  fmt::print(stderr, "baton-handoff: {}\n", problem.text);
+  std::fputs(fmt::format("baton-handoff: {}\n", problem.text).c_str(), stderr);
   return exit_failed;
 }
 
@@ -46,14 +48,23 @@ int run_file(arguments& given) {
   const auto result = run_scenario(*scenario, given.settings);
   if (!result)
     return complain(result.error());
-  if (!given.quiet)
-    print_table(*scenario, *result);
+  print_warnings(stderr, *result);
+  if (given.quiet)
+    print_problems(stderr, *result);
   if (!given.json.empty())
     if (auto written = write_json_lines(given.json, *scenario, *result); !written)
       return complain(written.error());
-  if (given.quiet)
-    print_problems(stderr, *result);
+  if (!given.quiet)
+    print_table(*scenario, *result);
   return result->ok() ? exit_ok : exit_failed;
+}
+
+/// A result that nobody could read is no success.
+int deliver(int status) {
+  std::cout.flush();
+  if (std::cout && std::fflush(stdout) == 0)
+    return status;
+  return complain({errc::out_of_resources, "standard output cannot be written"});
 }
 
 } // namespace
@@ -79,12 +90,16 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
-    return app.exit(problem) == 0 ? exit_ok : exit_failed;
+    return deliver(app.exit(problem) == 0 ? exit_ok : exit_failed);
   }
   if (rank_fd >= 0)
     return run_rank(rank_fd);
   if (given.scenario.empty())
     return complain(error{errc::invalid_argument, "name a scenario; --help says more"});
   given.settings.progress = !given.quiet && ::isatty(STDOUT_FILENO) == 1;
-  return run_file(given);
+  try {
+    return deliver(run_file(given));
+  } catch (const std::system_error& problem) { // of fmt, for output that cannot be written
+    return complain({errc::out_of_resources, problem.what()});
+  }
 }

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <set>
 #include <span>
 #include <stdexcept>

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 
 #include "examples/handoff/scenario.hpp"
 #include "messages/error.hpp"

@@ -6,11 +6,12 @@
 #include <thread>
 #include <unordered_map>
 
-#include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
 #include <spdlog/cfg/env.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "actors/actors.hpp"
 #include "actors/config.hpp"
 #include "actors/transceiver.hpp"
 #include "examples/handoff/blocks.hpp"
@@ -33,9 +34,8 @@ using std::chrono::milliseconds;
 constexpr milliseconds send_limit{10'000};
 /// Pause between two looks for ended requests.
 constexpr milliseconds poll_pause{1};
-/// What a cancel gets as a head start before the session that is parked goes on; see
-/// `rank_process::cancel`.
-constexpr milliseconds cancel_head_start{20};
+/// How long a cancel may take to be confirmed.
+constexpr milliseconds cancel_limit{10'000};
 /// What a parked session waits for the runner on top of the fault's own delay and the request's
 /// timeout.
 constexpr milliseconds park_limit{30'000};
@@ -264,16 +264,20 @@ void rank_process::receive(std::size_t index, const disaggregated_params& contex
 }
 
 void rank_process::cancel(std::size_t fault) {
-  // `cancel_request` does not return before the blocks are safe, which takes the parked session's
-  // help. So it is released meanwhile, with a head start that lets the cancel reach the session's
-  // mailbox first.
+  // The answer takes the parked session's help, which shall not go on before the cancel has reached
+  // it. The transceiver takes one message after the other, so its answer to a second question says
+  // that it has passed the first one on.
   workers_->run([this, fault] {
-    const bool safe = transceiver_->cancel_request(run_.faults[fault].request);
-    say({{"event", "cancelled"}, {"fault", fault}, {"safe", safe}});
-  });
-  workers_->run([this, fault] {
-    std::this_thread::sleep_for(cancel_head_start);
+    const auto request = run_.faults[fault].request;
+    const auto actor = actor_access::of(*transceiver_);
+    const caf::scoped_actor self{system_};
+    auto cancelled = self->request(actor, cancel_limit, atom::cancel_v, request);
+    self->request(actor, cancel_limit, atom::state_v, request)
+        .receive([](std::optional<request_state>) {}, [](const caf::error&) {});
     parking_.release(fault);
+    bool safe = false;
+    cancelled.receive([&](bool confirmed) { safe = confirmed; }, [](const caf::error&) {});
+    say({{"event", "cancelled"}, {"fault", fault}, {"safe", safe}});
   });
 }
 

@@ -15,6 +15,13 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + part_alignment - 1) / part_alignment * part_alignment;
 }
 
+expected<memory_pool> make_pool(pool_place place, int device, std::size_t bytes) {
+  const auto as_pool = [](auto made) { return memory_pool{std::move(made)}; };
+  if (place == pool_place::host)
+    return host_pool::create(bytes).map(as_pool);
+  return device_pool::create(device, bytes).map(as_pool);
+}
+
 } // namespace
 
 expected<rank_memory> rank_memory::create(pool_place place, int device, rank_layout& layout) {
@@ -23,18 +30,12 @@ expected<rank_memory> rank_memory::create(pool_place place, int device, rank_lay
     if (auto added = made.add_parts(device, layout); !added)
       return fail(std::move(added.error()));
   } else {
-    for (const auto& pool : layout.pools) {
-      if (place == pool_place::host) {
-        auto memory = host_pool::create(pool.bytes());
-        if (!memory)
-          return fail(std::move(memory.error()));
-        made.add(std::move(*memory));
-      } else {
-        auto memory = device_pool::create(device, pool.bytes());
-        if (!memory)
-          return fail(std::move(memory.error()));
-        made.add(std::move(*memory));
-      }
+    for (std::size_t i = 0; i < layout.pools.size(); ++i) {
+      auto pool = make_pool(place, device, layout.pools[i].bytes());
+      if (!pool)
+        return fail(pool.error().code, "pool {} of {}: {}", i, layout.pools.size(),
+                    pool.error().text);
+      made.add(std::move(*pool));
     }
   }
   for (std::size_t i = 0; i < made.pools_.size(); ++i)

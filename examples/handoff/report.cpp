@@ -70,7 +70,8 @@ ordered_json summary_of(const run_result& result) {
           {"mismatched_bytes", result.wrong.mismatched},
           {"stray_bytes", result.wrong.stray},
           {"seconds", result.duration.count()},
-          {"bytes", result.bytes()}};
+          {"bytes", result.bytes()},
+          {"warnings", result.warnings}};
 }
 
 } // namespace
@@ -108,13 +109,16 @@ void print_table(const scenario& run, const run_result& result) {
                states_of(request, instance_role::generation),
                states_of(request, instance_role::context));
   }
-  for (const auto& warning : result.warnings)
-    fmt::print("warning: {}\n", warning);
   print_problems(stdout, result);
   fmt::print("{}: {} of {} requests completed, {} bytes in {:.3f} s, {} mismatched and {} stray "
              "bytes\n",
              result.ok() ? "ok" : "FAILED", result.completed(), result.requests.size(),
              result.bytes(), result.duration.count(), result.wrong.mismatched, result.wrong.stray);
+}
+
+void print_warnings(std::FILE* out, const run_result& result) {
+  for (const auto& warning : result.warnings)
+    fmt::print(out, "warning: {}\n", warning);
 }
 
 void print_problems(std::FILE* out, const run_result& result) {

@@ -30,7 +30,7 @@ struct run_result {
   wrong_bytes wrong;
   std::chrono::duration<double> duration{0};
   std::vector<std::string> problems; ///< why the run failed; empty for a good one
-  std::vector<std::string> warnings;
+  std::vector<std::string> warnings; ///< what makes a good run prove less than it seems to
 
   [[nodiscard]] bool ok() const noexcept { return problems.empty(); }
   [[nodiscard]] std::size_t completed() const noexcept;
@@ -43,6 +43,9 @@ struct run_result {
 
 /// Prints a row per request and what went wrong.
 void print_table(const scenario& run, const run_result& result);
+
+/// Prints what the run could not do, a line per warning.
+void print_warnings(std::FILE* out, const run_result& result);
 
 /// Prints why the run failed, a line per problem.
 void print_problems(std::FILE* out, const run_result& result);

@@ -6,8 +6,9 @@
 #include <unordered_set>
 #include <utility>
 
-#include "examples/handoff/blocks.hpp"
+#include "examples/handoff/json_document.hpp"
 #include "examples/handoff/object_reader.hpp"
+#include "examples/handoff/scenario_check.hpp"
 #include "messages/wire.hpp"
 
 namespace baton::handoff {
@@ -308,23 +309,6 @@ void read_conduct(object_reader& reader, scenario& run) {
     refuse_unsupported("network", "netns");
 }
 
-/// What only shows once the layouts of all ranks are there.
-void check_layouts(const scenario& run) {
-  per_side<std::vector<rank_layout>> ranks;
-  for (auto side : both_sides) {
-    auto built = build_instance(run.model, run.sides[side], side, std::string{to_string(side)});
-    if (!built)
-      throw bad_field{built.error().text};
-    ranks[side] = std::move(*built);
-    if (auto valid = validate_instance(ranks[side]); !valid)
-      refuse("{}: {}", to_string(side), valid.error().text);
-    if (auto enough = check_blocks(run, side, ranks[side]); !enough)
-      throw bad_field{enough.error().text};
-  }
-  if (auto fits = compatible_instances(ranks.context, ranks.generation); !fits)
-    throw bad_field{fits.error().text};
-}
-
 scenario read_scenario(const json& document) {
   object_reader reader{document, ""};
   scenario run;
@@ -345,7 +329,8 @@ scenario read_scenario(const json& document) {
     for (const auto& fault : read_list(*faults, "faults"))
       run.faults.push_back(read_fault(fault, fmt::format("faults[{}]", run.faults.size()), run));
   reader.close();
-  check_layouts(run);
+  if (auto possible = check_ranks(run); !possible)
+    throw bad_field{possible.error().text};
   return run;
 }
 
@@ -357,7 +342,7 @@ std::string to_string(rank_name name) {
 
 expected<scenario> parse_scenario(std::string_view text) {
   try {
-    return read_scenario(json::parse(text));
+    return read_scenario(parse_document(text));
   } catch (const bad_field& problem) {
     return fail(errc::invalid_argument, "{}", problem.what());
   } catch (const json::exception& problem) {

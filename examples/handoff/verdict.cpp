@@ -1,0 +1,88 @@
+#include "examples/handoff/verdict.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/ranges.h>
+
+namespace baton::handoff {
+
+namespace {
+
+using nlohmann::json;
+
+const char* why_missing(const rank_run& rank) {
+  switch (rank.life) {
+  case rank_life::killed:
+    return "peer_lost: killed";
+  case rank_life::stopped:
+    return "peer_lost: stopped";
+  default:
+    return "timed_out: no outcome";
+  }
+}
+
+void check_state(run_state& state, const request_spec& request, rank_name rank,
+                 const json& outcome) {
+  const auto& accepted = request.expect[rank.side];
+  const auto text = outcome["state"].get<std::string>();
+  const auto ended = parse_request_state(text);
+  if (ended && std::ranges::find(accepted, *ended) != accepted.end())
+    return;
+  std::vector<std::string_view> names;
+  for (auto one : accepted)
+    names.push_back(to_string(one));
+  state.problem("request {}: {} ended as {} ({}), expected {}", request.id, to_string(rank), text,
+                outcome["error"].is_null() ? "no error" : outcome["error"].get<std::string>(),
+                fmt::join(names, " or "));
+}
+
+void check_lanes(run_state& state, const request_spec& request, rank_name rank,
+                 const json& outcome) {
+  if (state.run.lane == lane_policy::automatic)
+    return;
+  const auto lane = state.run.lane == lane_policy::mapped ? "mapped" : "ucx";
+  for (const auto& source : outcome["sources"])
+    if (source["lane"] != lane)
+      state.problem("request {}: {} used lane {}, but {} is required", request.id, to_string(rank),
+                    source["lane"].get<std::string>(), lane);
+}
+
+request_result judge_request(run_state& state, std::size_t index) {
+  request_result result;
+  result.completed = true;
+  result.outcomes = std::move(state.requests[index].outcomes);
+  for (const auto& rank : state.ranks) {
+    if (!state.takes_part(rank, index))
+      continue;
+    const auto [found, missing] = result.outcomes.try_emplace(rank.name);
+    auto& outcome = found->second;
+    if (missing)
+      outcome = missing_outcome(why_missing(rank));
+    if (rank.name.side == instance_role::generation)
+      result.completed &= outcome["state"] == to_string(request_state::generation_trans_complete);
+    if (rank.life == rank_life::running && !missing) {
+      check_state(state, state.run.requests[index], rank.name, outcome);
+      check_lanes(state, state.run.requests[index], rank.name, outcome);
+    }
+  }
+  return result;
+}
+
+} // namespace
+
+run_result judge(run_state& state) {
+  run_result result;
+  for (std::size_t i = 0; i < state.requests.size(); ++i)
+    result.requests.push_back(judge_request(state, i));
+  for (std::size_t i = 0; i < state.faults.size(); ++i)
+    if (const auto& fault = state.run.faults[i]; !state.faults[i].act_at)
+      result.warnings.push_back(
+          fmt::format("faults[{}]: {} never came to \"{}\" of request {}, so nothing was done", i,
+                      to_string(fault.who), to_string(fault.at), fault.request));
+  result.wrong = state.wrong;
+  result.problems = std::move(state.problems);
+  return result;
+}
+
+} // namespace baton::handoff
