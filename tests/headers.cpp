@@ -1,0 +1,1 @@
+// The precompiled headers that all tests share hang on this file; see CMakeLists.txt.
