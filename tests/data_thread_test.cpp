@@ -64,6 +64,25 @@ public:
   mutable std::atomic<bool> idle_enough{true};
 };
 
+/// A source that calls without end, although there is nothing to do.
+class crying_source final : public progress_source {
+public:
+  explicit crying_source(bool ready) : ready_{ready} { eventfd_write(event_.get(), 1); }
+  bool progress() noexcept override {
+    ++looks;
+    return work.exchange(false);
+  }
+  [[nodiscard]] int descriptor() const noexcept override { return event_.get(); }
+  [[nodiscard]] bool arm() noexcept override { return ready_; }
+
+  std::atomic<std::uint64_t> looks{0};
+  std::atomic<bool> work{false};
+
+private:
+  const bool ready_;
+  unique_fd event_{eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+};
+
 /// Waits until the thread has run everything posted before.
 bool caught_up(data_thread& thread) {
   eventually<bool> ran;
@@ -155,6 +174,24 @@ BOOST_AUTO_TEST_CASE(an_idle_thread_uses_less_than_a_hundredth_of_a_core) {
   const auto before = used();
   std::this_thread::sleep_for(std::chrono::milliseconds{500});
   BOOST_TEST((used() - before < std::chrono::milliseconds{5}));
+}
+
+BOOST_AUTO_TEST_CASE(a_source_that_calls_for_nothing_is_listened_to_less_and_less) {
+  for (const bool armed : {true, false}) {
+    crying_source source{armed};
+    const auto thread = data_thread::start(source).value();
+    std::this_thread::sleep_for(std::chrono::milliseconds{200});
+    const auto before = source.looks.load();
+    std::this_thread::sleep_for(std::chrono::milliseconds{200});
+    // Two looks for each time of deafness.
+    BOOST_TEST(source.looks - before < 200u);
+    BOOST_REQUIRE(caught_up(*thread));
+    source.work = true;
+    const auto end = std::chrono::steady_clock::now() + test::patience;
+    while (source.work && std::chrono::steady_clock::now() < end)
+      std::this_thread::yield();
+    BOOST_TEST(!source.work);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(what_was_posted_runs_even_when_it_stops_and_nothing_after) {

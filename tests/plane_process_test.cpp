@@ -285,7 +285,7 @@ BOOST_DATA_TEST_CASE(a_stopped_peer_costs_no_processor_time,
   std::this_thread::sleep_for(std::chrono::milliseconds{200});
   const auto before = used_processor_time();
   std::this_thread::sleep_for(std::chrono::milliseconds{1000});
-  BOOST_TEST((used_processor_time() - before).count() < 20);
+  BOOST_TEST((used_processor_time() - before).count() < 100);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,10 +2,21 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 namespace baton {
+
+namespace {
+
+/// Calls for nothing that are put up with. UCX makes some; over tcp it calls without end while a
+/// peer that is stopped has not answered a connection.
+constexpr unsigned most_idle_calls = 16;
+/// Which part of the time for which nothing has happened it may not listen.
+constexpr int deaf_part = 8;
+
+} // namespace
 
 expected<std::unique_ptr<data_thread>> data_thread::start(progress_source& source) {
   auto tasks = task_queue::create();
@@ -41,6 +52,7 @@ void data_thread::run(const std::stop_token& stop) {
     const bool moved = source_.progress();
     if (ran || moved) {
       last = clock::now();
+      idle_calls_ = 0;
       continue;
     }
     if (const auto idle = clock::now() - last; idle >= alert)
@@ -49,16 +61,33 @@ void data_thread::run(const std::stop_token& stop) {
 }
 
 void data_thread::sleep(std::chrono::microseconds idle) {
-  if (!source_.arm() || !tasks_->before_sleep())
+  const bool deaf = idle_calls_ == most_idle_calls;
+  if (!source_.arm() && !deaf) {
+    ++idle_calls_;
     return;
-  std::array<pollfd, 2> watched{
-      {{source_.descriptor(), POLLIN, 0}, {tasks_->descriptor(), POLLIN, 0}}};
-  timespec limit{};
-  const auto nap = source_.nap(idle);
-  if (nap)
-    limit = {nap->count() / 1'000'000, nap->count() % 1'000'000 * 1'000};
-  ppoll(watched.data(), watched.size(), nap ? &limit : nullptr, nullptr);
+  }
+  if (!tasks_->before_sleep())
+    return;
+  auto nap = source_.nap(idle);
+  if (deaf)
+    nap = std::min({nap.value_or(most_deaf), most_deaf, idle / deaf_part});
+  const bool called = doze(deaf ? -1 : source_.descriptor(), nap);
   tasks_->after_sleep();
+  // After a while of deafness one call is enough to be deaf again.
+  if (deaf)
+    --idle_calls_;
+  else
+    idle_calls_ = called ? idle_calls_ + 1 : 0;
+}
+
+/// Returns whether the source called.
+bool data_thread::doze(int descriptor, std::optional<std::chrono::microseconds> limit) const {
+  std::array<pollfd, 2> watched{{{descriptor, POLLIN, 0}, {tasks_->descriptor(), POLLIN, 0}}};
+  timespec time{};
+  if (limit)
+    time = {limit->count() / 1'000'000, limit->count() % 1'000'000 * 1'000};
+  ppoll(watched.data(), watched.size(), limit ? &time : nullptr, nullptr);
+  return watched.front().revents != 0;
 }
 
 } // namespace baton

@@ -34,11 +34,14 @@ public:
 };
 
 /// A thread that drives one source and runs the tasks that others post. It stays awake for a moment
-/// after the last thing happened, and sleeps then.
+/// after the last thing happened, and sleeps then. A source that keeps waking it for nothing is
+/// only looked at now and then, until something happens.
 class data_thread {
 public:
   /// How long it stays awake.
   static constexpr std::chrono::microseconds alert{50};
+  /// How long at most it does not listen to a source that woke it for nothing.
+  static constexpr std::chrono::microseconds most_deaf{5'000};
 
   /// @param source must outlive the thread.
   /// @returns `out_of_resources` when there is no descriptor left.
@@ -57,9 +60,11 @@ private:
   data_thread(progress_source& source, std::unique_ptr<task_queue> tasks);
   void run(const std::stop_token& stop);
   void sleep(std::chrono::microseconds idle);
+  [[nodiscard]] bool doze(int descriptor, std::optional<std::chrono::microseconds> limit) const;
 
   progress_source& source_;
   std::unique_ptr<task_queue> tasks_;
+  unsigned idle_calls_ = 0; ///< of the source in a row, for nothing
   std::jthread thread_;
 };
 
