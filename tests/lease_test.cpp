@@ -52,6 +52,20 @@ BOOST_AUTO_TEST_CASE(a_table_that_is_gone_grants_nothing_and_its_owner_counts_as
   BOOST_TEST(!view.granted(revoked));
 }
 
+BOOST_AUTO_TEST_CASE(all_leases_are_taken_back_at_once) {
+  auto table = lease_table::create(life, 3).value();
+  const auto view = lease_view::map(table.descriptor(), life).value();
+  const auto first = table.grant().value();
+  const auto second = table.grant().value();
+  table.revoke_all();
+  BOOST_TEST(!view.granted(first));
+  BOOST_TEST(!view.granted(second));
+  BOOST_TEST(table.granted() == 0u);
+  for (int i = 0; i < 3; ++i)
+    BOOST_TEST(table.grant().has_value());
+  BOOST_TEST(!table.grant().has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_second_revocation_touches_nobody_elses_lease) {
   auto table = lease_table::create(life, 1).value();
   const auto first = table.grant().value();

@@ -52,10 +52,12 @@ lease_table::lease_table(lease_table&& other) noexcept
 }
 
 lease_table::~lease_table() {
-  for (std::size_t slot = 0; slot < slots_; ++slot)
-    if (auto& word = words_[slot].word; word.load(std::memory_order_relaxed) % 2 == 1)
-      word.fetch_add(1, std::memory_order_seq_cst);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  revoke_all();
+}
+
+void lease_table::revoke_all() noexcept {
+  for (std::uint32_t slot = 0; slot < slots_; ++slot)
+    revoke({life_, slot, words_[slot].word.load(std::memory_order_relaxed)});
 }
 
 expected<lease> lease_table::grant() {

@@ -56,6 +56,9 @@ public:
   /// @returns whether this call took it back.
   bool revoke(const lease& right) noexcept;
 
+  /// Takes all leases back.
+  void revoke_all() noexcept;
+
   /// Whether the lease is granted now.
   [[nodiscard]] bool granted(const lease& right) const noexcept;
 

@@ -113,6 +113,7 @@ public:
         mapped_{copies_, ledger_, pool_starts()} {}
 
   ~impl() {
+    grants_.close();
     if (service_)
       service_->stop();
     if (mapper_)
