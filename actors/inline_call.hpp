@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <thread>
-#include <utility>
 
 namespace baton {
 

@@ -483,6 +483,70 @@ BOOST_AUTO_TEST_CASE(what_was_read_of_another_offer_is_offered_again) {
   require_clean(world);
 }
 
+BOOST_AUTO_TEST_CASE(a_slice_more_than_the_limit_is_refused) {
+  simulation world{37, {1, 0, 1}, {}};
+  auto& logic = world.context(0).logic();
+  for (std::uint32_t i = 0; i <= wire_limits::slices; ++i) {
+    send_slice slice;
+    slice.request = first;
+    slice.tokens = {i, i + 1};
+    slice.last = false;
+    slice.blocks = {{"full", i, {0}}};
+    const auto ok = logic.offer(world.clock().now(), slice);
+    BOOST_REQUIRE(ok.has_value() == (i < wire_limits::slices));
+    if (!ok)
+      BOOST_TEST((ok.error().code == errc::invalid_argument));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(outcomes_that_nobody_fetches_are_bounded_and_counted) {
+  transceiver_options options;
+  options.tombstones = 2;
+  options.live_requests = 3;
+  simulation world{38, {1, 0, 1}, {}, options};
+  auto& logic = world.generation(0).logic();
+  for (std::uint64_t id = 1; id <= 5; ++id) {
+    const receive_request wish{request_id{id}, {"context", 0}, 1, 0, {{"full", 0, {7}}}, deadline};
+    BOOST_REQUIRE(logic.receive(world.clock().now(), wish, std::nullopt));
+    logic.cancel(request_id{id}, 0);
+    world.clock().run(world.clock().now() + milliseconds{20});
+  }
+  BOOST_TEST(logic.live() == 0u);
+  BOOST_TEST(logic.lost_outcomes() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(the_text_of_a_deadline_says_what_was_waited_for) {
+  const auto text_of = [](simulated_rank& rank) { return rank.outcomes().at(first).failure->text; };
+  const auto says = [](const std::string& text, std::string_view what) {
+    return text.find(what) != std::string::npos;
+  };
+  {
+    simulation world{39, {1, 0, 2}, {}};
+    world.context(0).offer(first, {{0, 4}}, deadline);
+    world.generation(0).receive(first, 4, 0, milliseconds{60'000});
+    require_clean(world);
+    BOOST_TEST(says(text_of(world.context(0)), "only 1 of 2 generation ranks had asked"));
+    BOOST_TEST((state_on(world.generation(0), first) == request_state::generation_trans_complete));
+  }
+  {
+    simulation world{39, {1, 0, 1}, {}};
+    world.context(0).offer(first, {{0, 4}, {4, 8}}, deadline, milliseconds{500});
+    world.generation(0).receive(first, 8, 0, milliseconds{60'000});
+    world.clock().run(world.clock().now() + milliseconds{300});
+    BOOST_TEST(says(text_of(world.context(0)), "its slices ended at token 4"));
+    // The reason reaches the other side with its origin, once.
+    BOOST_TEST(says(text_of(world.generation(0)), "context rank 0: request 1: after 200 ms"));
+  }
+  {
+    chaos faults;
+    faults.longest_introduction = std::chrono::seconds{100};
+    simulation world{39, {1, 0, 1}, faults};
+    world.generation(0).receive(first, 8, 0, deadline);
+    world.clock().run(world.clock().now() + milliseconds{300});
+    BOOST_TEST(says(text_of(world.generation(0)), "after 200 ms its route was not known"));
+  }
+}
+
 /// Records what a receive session does.
 struct receive_recorder : receive_backend {
   void send(incarnation, wire_message) override {}

@@ -164,7 +164,7 @@ BOOST_AUTO_TEST_CASE(a_request_that_nobody_offers_times_out) {
   const auto took = std::chrono::steady_clock::now() - began;
   BOOST_TEST((code_of(result) == errc::timed_out));
   BOOST_TEST((result.state == request_state::trans_error));
-  BOOST_TEST((took >= 300ms && took < 1300ms));
+  BOOST_TEST((took >= 300ms && took < 10s));
 }
 
 BOOST_AUTO_TEST_CASE(an_offer_that_timed_out_answers_the_late_question_at_once) {
@@ -323,6 +323,66 @@ BOOST_AUTO_TEST_CASE(a_source_from_which_nobody_pulls_is_told_so) {
     const auto ended = world->context(rank).door().check_context_transfer_status(1);
     BOOST_REQUIRE(ended.size() == 1u);
     BOOST_TEST(ended[0].completed());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bad_options_are_refused_with_the_field) {
+  start();
+  const auto refusal = [&](void (*spoil)(transceiver_options&)) {
+    transceiver_options options;
+    spoil(options);
+    auto& rank = world->context();
+    const auto started =
+        transceiver::start(rank.system(), rank.layout(), nullptr, rank_endpoint{}, options);
+    BOOST_REQUIRE(!started);
+    BOOST_TEST((started.error().code == errc::invalid_argument));
+    return started.error().text;
+  };
+  const auto names = [](const std::string& text, std::string_view field) {
+    return text.find(field) != std::string::npos;
+  };
+  BOOST_TEST(names(refusal([](auto& o) { o.sweep = 0ms; }), "options.sweep: 0"));
+  BOOST_TEST(names(refusal([](auto& o) { o.peer_grace = -1ms; }), "options.peer_grace: -1"));
+  BOOST_TEST(names(refusal([](auto& o) { o.clean_up = std::chrono::milliseconds::max(); }),
+                   "options.clean_up"));
+  BOOST_TEST(names(refusal([](auto& o) { o.tombstones = 0; }), "options.tombstones: 0"));
+  BOOST_TEST(names(refusal([](auto& o) { o.live_requests = 0; }), "options.live_requests: 0"));
+  BOOST_TEST(names(refusal([](auto&) {}), "plane"));
+}
+
+BOOST_AUTO_TEST_CASE(a_timeout_beyond_all_bounds_is_refused) {
+  start();
+  const auto result = world->generation().door().request_and_receive_sync(
+      world->wish(1, 9, 4, std::chrono::milliseconds::max()));
+  BOOST_TEST((code_of(result) == errc::invalid_argument));
+  BOOST_TEST(result.attempts == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(after_a_shutdown_no_receive_counts_as_complete) {
+  start();
+  BOOST_TEST(world->generation().door().check_gen_transfer_complete());
+  world->generation().door().shutdown();
+  BOOST_TEST(!world->generation().door().check_gen_transfer_complete());
+}
+
+BOOST_AUTO_TEST_CASE(a_cancel_right_after_the_call_ends_both_sides_long_before_the_deadline) {
+  start();
+  // Whether the cancel overtakes the pull request is up to the scheduler; the end is the same.
+  for (std::uint64_t id = 1; id <= 20; ++id) {
+    auto& context = world->context().door();
+    auto& generation = world->generation().door();
+    auto part = world->slice(id, 3, 8, 60s);
+    part.tokens = {0, 4};
+    part.last = false;
+    BOOST_REQUIRE(context.respond_and_send_async(part).has_value());
+    BOOST_REQUIRE(generation.request_and_receive_async(world->wish(id, 9, 8, 60s)).has_value());
+    BOOST_TEST(generation.cancel_request(request_id{id}));
+    const auto received = generation.check_gen_transfer_status(1);
+    BOOST_REQUIRE(received.size() == 1u);
+    BOOST_TEST((code_of(received[0]) == errc::cancelled));
+    const auto sent = context_outcome();
+    BOOST_TEST((code_of(sent) == errc::cancelled));
+    BOOST_TEST((sent.total < 30s));
   }
 }
 
