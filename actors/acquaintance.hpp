@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "messages/wire.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton {
 

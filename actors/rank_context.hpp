@@ -8,7 +8,7 @@
 #include "actors/actors.hpp"
 #include "actors/options.hpp"
 #include "actors/peer_book.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton {
 

@@ -10,7 +10,7 @@
 #include "messages/ids.hpp"
 #include "messages/state.hpp"
 #include "messages/wire.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton {
 

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "transport/block_tables.hpp"
+#include "transport/plan/block_tables.hpp"
 
 namespace baton {
 namespace {

@@ -12,7 +12,7 @@
 
 #include "actors/session.hpp"
 #include "messages/wire.hpp"
-#include "transport/pairs.hpp"
+#include "transport/plan/pairs.hpp"
 
 namespace baton {
 

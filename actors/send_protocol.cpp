@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "transport/block_tables.hpp"
+#include "transport/plan/block_tables.hpp"
 
 namespace baton {
 

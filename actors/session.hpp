@@ -13,7 +13,7 @@
 #include "actors/request.hpp"
 #include "messages/ids.hpp"
 #include "messages/wire.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 /// What the supervisor of a rank and its sessions say to each other. Plain values, no actors.
 namespace baton {

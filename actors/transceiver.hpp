@@ -11,7 +11,7 @@
 #include "actors/request.hpp"
 #include "messages/error.hpp"
 #include "messages/layout.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace caf {
 class actor_system;

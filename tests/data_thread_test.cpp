@@ -9,8 +9,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/planes.hpp"
-#include "transport/copy_pool.hpp"
-#include "transport/data_thread.hpp"
+#include "transport/base/copy_pool.hpp"
+#include "transport/base/data_thread.hpp"
 
 namespace baton {
 

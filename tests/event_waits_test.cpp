@@ -4,7 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "transport/event_waits.hpp"
+#include "transport/session/event_waits.hpp"
 
 namespace baton {
 

@@ -99,19 +99,7 @@ BOOST_AUTO_TEST_CASE(the_choice_says_how_memory_was_mapped) {
 
 BOOST_AUTO_TEST_CASE(many_pulls_run_at_the_same_time) {
   const auto ranks = ranks_of({.layers = 4, .slots = 96}, {device, device});
-  std::vector<eventually<expected<pull_stats>>> ended(48);
-  std::vector<introduced_ranks::offer_made> jobs;
-  for (std::uint32_t i = 0; i < ended.size(); ++i) {
-    jobs.push_back(ranks.offer_part(i, 48));
-    ranks.begin(jobs.back(), session_key{100 + i}, ended[i].callback());
-  }
-  for (std::size_t i = 0; i < ended.size(); ++i) {
-    const auto result = ended[i].get();
-    BOOST_REQUIRE(result);
-    BOOST_TEST_INFO(text_of(*result));
-    BOOST_TEST(result->has_value());
-    BOOST_TEST(ranks.arrived(jobs[i]));
-  }
+  BOOST_TEST(ranks.pull_at_once(48) == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_forgotten_peer_can_be_introduced_again) {
@@ -119,9 +107,7 @@ BOOST_AUTO_TEST_CASE(a_forgotten_peer_can_be_introduced_again) {
   const auto job = ranks.offer(8, 12);
   BOOST_TEST(ranks.pull(job).has_value());
   ranks.generation.plane->forget(ranks.context.life());
-  BOOST_REQUIRE(
-      introduce(*ranks.generation.plane, card_of(ranks.generation.layout, ranks.context.layout,
-                                                 ranks.context.plane->manifest())));
+  BOOST_REQUIRE(ranks.introduce_again());
   ranks.generation.fill(2);
   BOOST_TEST(ranks.pull(job).has_value());
   BOOST_TEST(ranks.arrived(job));

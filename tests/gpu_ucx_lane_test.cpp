@@ -99,19 +99,7 @@ BOOST_AUTO_TEST_CASE(many_pulls_share_the_rings) {
   options.chunk_bytes = 16'384;
   options.credits = 3;
   const auto ranks = ranks_of({.layers = 4, .slots = 96}, {device, device}, options);
-  std::vector<eventually<expected<pull_stats>>> ended(48);
-  std::vector<introduced_ranks::offer_made> jobs;
-  for (std::uint32_t i = 0; i < ended.size(); ++i) {
-    jobs.push_back(ranks.offer_part(i, 48));
-    ranks.begin(jobs.back(), session_key{100 + i}, ended[i].callback());
-  }
-  for (std::size_t i = 0; i < ended.size(); ++i) {
-    const auto result = ended[i].get();
-    BOOST_REQUIRE(result);
-    BOOST_TEST_INFO(text_of(*result));
-    BOOST_TEST(result->has_value());
-    BOOST_TEST(ranks.arrived(jobs[i]));
-  }
+  BOOST_TEST(ranks.pull_at_once(48) == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_cancelled_pull_writes_nothing_any_more) {

@@ -10,7 +10,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "transport/lease_table.hpp"
+#include "transport/lease/lease_table.hpp"
 
 namespace baton {
 

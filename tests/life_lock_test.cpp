@@ -14,8 +14,8 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "transport/life_lock.hpp"
-#include "transport/unique_fd.hpp"
+#include "transport/base/life_lock.hpp"
+#include "transport/base/unique_fd.hpp"
 
 namespace baton {
 

@@ -159,19 +159,7 @@ BOOST_AUTO_TEST_CASE(retiring_the_sender_revokes_its_leases) {
 
 BOOST_AUTO_TEST_CASE(many_jobs_take_turns_and_all_end_well) {
   introduced_ranks ranks{{.layers = 4, .slots = 96}, mapped_only()};
-  std::vector<introduced_ranks::offer_made> jobs;
-  std::vector<eventually<expected<pull_stats>>> ended(12);
-  for (std::uint32_t i = 0; i < ended.size(); ++i) {
-    jobs.push_back(ranks.offer_part(i, 12));
-    ranks.begin(jobs.back(), session_key{100 + i}, ended[i].callback());
-  }
-  for (std::size_t i = 0; i < ended.size(); ++i) {
-    const auto result = ended[i].get();
-    BOOST_REQUIRE(result);
-    BOOST_TEST_INFO(to_string(*result ? error{} : result->error()));
-    BOOST_TEST(result->has_value());
-    BOOST_TEST(ranks.arrived(jobs[i]));
-  }
+  BOOST_TEST(ranks.pull_at_once(12) == "");
 }
 
 BOOST_AUTO_TEST_CASE(a_block_outside_of_the_pools_is_refused_on_both_sides) {
@@ -196,9 +184,7 @@ BOOST_AUTO_TEST_CASE(a_forgotten_peer_can_be_introduced_again) {
   const auto lost = ranks.pull(job);
   BOOST_REQUIRE(!lost);
   BOOST_TEST(to_string(lost.error().code) == "peer_lost");
-  BOOST_REQUIRE(
-      introduce(*ranks.generation.plane, card_of(ranks.generation.layout, ranks.context.layout,
-                                                 ranks.context.plane->manifest())));
+  BOOST_REQUIRE(ranks.introduce_again());
   BOOST_TEST(ranks.pull(job).has_value());
 }
 

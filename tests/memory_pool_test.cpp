@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "gpu/device.hpp"
-#include "transport/memory_pool.hpp"
+#include "transport/pool/memory_pool.hpp"
 
 namespace baton {
 

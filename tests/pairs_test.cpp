@@ -1,4 +1,4 @@
-#include "transport/pairs.hpp"
+#include "transport/plan/pairs.hpp"
 
 #include <algorithm>
 #include <map>

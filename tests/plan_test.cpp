@@ -1,4 +1,4 @@
-#include "transport/plan.hpp"
+#include "transport/plan/plan.hpp"
 
 #include <algorithm>
 #include <cstring>

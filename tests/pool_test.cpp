@@ -9,9 +9,9 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "transport/memory_file.hpp"
-#include "transport/memory_room.hpp"
-#include "transport/pool.hpp"
+#include "transport/base/memory_file.hpp"
+#include "transport/base/memory_room.hpp"
+#include "transport/pool/pool.hpp"
 
 namespace baton {
 

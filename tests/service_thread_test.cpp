@@ -9,9 +9,9 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/planes.hpp"
-#include "transport/pool.hpp"
-#include "transport/service_thread.hpp"
-#include "transport/unix_socket.hpp"
+#include "transport/base/unix_socket.hpp"
+#include "transport/peer/service_thread.hpp"
+#include "transport/pool/pool.hpp"
 
 namespace baton {
 

@@ -2,8 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "transport/grant_book.hpp"
-#include "transport/session_ledger.hpp"
+#include "transport/lease/grant_book.hpp"
+#include "transport/session/session_ledger.hpp"
 
 namespace baton {
 

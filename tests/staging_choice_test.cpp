@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "transport/staging_choice.hpp"
+#include "transport/ucx/staging_choice.hpp"
 
 namespace baton {
 

@@ -5,8 +5,8 @@
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
-#include "transport/stall_clock.hpp"
-#include "transport/ucx_peers.hpp"
+#include "transport/ucx/peers.hpp"
+#include "transport/ucx/stall_clock.hpp"
 
 namespace baton {
 

@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "transport/data_plane.hpp"
-#include "transport/retired_keys.hpp"
+#include "transport/seam/data_plane.hpp"
+#include "transport/session/retired_keys.hpp"
 
 namespace baton {
 

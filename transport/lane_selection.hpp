@@ -5,7 +5,7 @@
 #include <string>
 
 #include "messages/manifest.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton {
 

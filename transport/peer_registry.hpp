@@ -8,9 +8,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "transport/data_plane.hpp"
-#include "transport/gpu_peer.hpp"
-#include "transport/peer_memory.hpp"
+#include "transport/mapped/gpu_peer.hpp"
+#include "transport/peer/peer_memory.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton {
 

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "transport/data_plane.hpp"
-#include "transport/memory_pool.hpp"
-#include "transport/pool.hpp"
+#include "transport/pool/memory_pool.hpp"
+#include "transport/pool/pool.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton {
 
@@ -100,8 +100,5 @@ private:
   explicit rank_plane(std::unique_ptr<impl> state);
   std::unique_ptr<impl> impl_;
 };
-
-/// Returns the version of the UCX library in use, e.g. "1.22.0".
-[[nodiscard]] std::string ucx_version();
 
 } // namespace baton

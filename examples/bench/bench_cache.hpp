@@ -10,7 +10,7 @@
 #include "messages/ids.hpp"
 #include "messages/layout.hpp"
 #include "messages/wire.hpp"
-#include "transport/memory_pool.hpp"
+#include "transport/pool/memory_pool.hpp"
 #include "transport/rank_plane.hpp"
 
 namespace baton::bench {

@@ -11,7 +11,7 @@
 #include "gpu/device.hpp"
 #include "gpu/memory.hpp"
 #include "gpu/stream.hpp"
-#include "transport/device_pool.hpp"
+#include "transport/pool/device_pool.hpp"
 
 namespace baton::bench {
 

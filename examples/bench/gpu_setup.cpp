@@ -7,7 +7,7 @@
 
 #include "examples/handoff/layouts.hpp"
 #include "examples/support/value_of.hpp"
-#include "transport/pairs.hpp"
+#include "transport/plan/pairs.hpp"
 
 namespace baton::bench {
 

@@ -8,7 +8,7 @@
 
 #include "messages/layout.hpp"
 #include "messages/wire.hpp"
-#include "transport/plan.hpp"
+#include "transport/plan/plan.hpp"
 
 namespace baton::bench {
 

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "transport/unique_fd.hpp"
+#include "transport/base/unique_fd.hpp"
 
 namespace baton::bench {
 

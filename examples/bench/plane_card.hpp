@@ -7,8 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "transport/data_plane.hpp"
 #include "transport/rank_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton::bench {
 

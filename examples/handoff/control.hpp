@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "transport/unique_fd.hpp"
+#include "transport/base/unique_fd.hpp"
 
 namespace baton::handoff {
 

@@ -8,7 +8,7 @@
 #include "gpu/memory.hpp"
 #include "messages/error.hpp"
 #include "messages/layout.hpp"
-#include "transport/memory_pool.hpp"
+#include "transport/pool/memory_pool.hpp"
 
 namespace baton::handoff {
 

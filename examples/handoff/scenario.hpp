@@ -14,7 +14,7 @@
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/state.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace baton::handoff {
 

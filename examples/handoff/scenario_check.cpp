@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "examples/handoff/blocks.hpp"
-#include "transport/pairs.hpp"
+#include "transport/plan/pairs.hpp"
 
 namespace baton::handoff {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "examples/tiny_llm/config.hpp"
-#include "transport/unique_fd.hpp"
+#include "transport/base/unique_fd.hpp"
 
 namespace tiny_llm {
 

@@ -7,7 +7,7 @@
 #include "examples/tiny_llm/comm.hpp"
 #include "examples/tiny_llm/config.hpp"
 #include "examples/tiny_llm/engine.hpp"
-#include "transport/data_plane.hpp"
+#include "transport/seam/data_plane.hpp"
 
 namespace tiny_llm {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "tests/support/planes.hpp"
-#include "transport/unique_fd.hpp"
+#include "transport/base/unique_fd.hpp"
 
 namespace baton::test {
 

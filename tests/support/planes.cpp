@@ -223,6 +223,30 @@ bool introduced_ranks::arrived(const offer_made& what) const {
   return true;
 }
 
+std::string introduced_ranks::pull_at_once(std::uint32_t count) const {
+  std::vector<eventually<expected<pull_stats>>> ended(count);
+  std::vector<offer_made> jobs;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    jobs.push_back(offer_part(i, count));
+    begin(jobs.back(), session_key{100 + i}, ended[i].callback());
+  }
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto result = ended[i].get();
+    if (!result)
+      return fmt::format("pull {} did not end", i);
+    if (!*result)
+      return fmt::format("pull {}: {}", i, to_string(result->error()));
+    if (!arrived(jobs[i]))
+      return fmt::format("pull {} brought other bytes", i);
+  }
+  return "";
+}
+
+expected<lane_choice> introduced_ranks::introduce_again() const {
+  return introduce(*generation.plane,
+                   card_of(generation.layout, context.layout, context.plane->manifest()));
+}
+
 std::vector<std::uint32_t> shuffled(std::uint32_t count, std::uint32_t limit, std::uint32_t seed) {
   std::vector<std::uint32_t> all(limit);
   std::iota(all.begin(), all.end(), 0u);

@@ -140,6 +140,10 @@ struct introduced_ranks {
                                           session_key session = receiver) const;
   /// Whether the destination holds what the source was filled with first.
   [[nodiscard]] bool arrived(const offer_made& what) const;
+  /// Lets `count` pulls run at the same time. @returns what went wrong, or "".
+  [[nodiscard]] std::string pull_at_once(std::uint32_t count) const;
+  /// Lets the destination introduce the source again.
+  [[nodiscard]] expected<lane_choice> introduce_again() const;
 
   plane_rank context;
   plane_rank generation;

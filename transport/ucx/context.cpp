@@ -1,6 +1,6 @@
 #include "transport/ucx/context.hpp"
 
-#include "transport/rank_plane.hpp"
+#include "transport/ucx/version.hpp"
 
 namespace baton {
 

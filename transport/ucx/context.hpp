@@ -7,7 +7,7 @@
 #include <ucp/api/ucp.h>
 
 #include "messages/error.hpp"
-#include "transport/unique_handle.hpp"
+#include "transport/base/unique_handle.hpp"
 
 namespace baton {
 

@@ -9,8 +9,8 @@
 #include <ucp/api/ucp.h>
 
 #include "messages/error.hpp"
+#include "transport/base/unique_handle.hpp"
 #include "transport/ucx/context.hpp"
-#include "transport/unique_handle.hpp"
 
 namespace baton {
 

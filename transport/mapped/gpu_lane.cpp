@@ -1,0 +1,233 @@
+#include "transport/mapped/gpu_lane.hpp"
+
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "transport/base/data_thread.hpp"
+#include "transport/session/event_waits.hpp"
+
+namespace baton {
+
+namespace {
+
+using std::chrono::microseconds;
+
+/// For kernels that were told to stop at a shutdown.
+constexpr std::chrono::seconds close_limit{10};
+
+const error shutting_down{errc::cancelled, "the rank is shutting down"};
+
+class gpu_pull final : public pull_task, public std::enable_shared_from_this<gpu_pull> {
+public:
+  using canceller = std::function<void(std::shared_ptr<gpu_pull>)>;
+
+  gpu_pull(pull_order order, session_ledger& ledger, std::shared_ptr<gpu_peer> source,
+           const canceller& cancel)
+      : pull_task{std::move(order), ledger}, source_{std::move(source)}, cancel_{cancel} {}
+
+  [[nodiscard]] gpu_peer& source() const noexcept { return *source_; }
+
+  /// Whether all that was read was granted, and there, while it was read.
+  [[nodiscard]] expected<> validate() const {
+    const auto& leases = source_->memory()->leases();
+    if (!leases.granted(right()))
+      return fail(errc::lease_revoked, "the owner took the blocks back while they were read");
+    if (source_->owner_must_live() && !leases.owner_alive())
+      return fail(errc::peer_lost, "the owner died while its CUDA IPC memory was read");
+    return {};
+  }
+
+  /// Ends it. No kernel uses the peer's memory for it any more.
+  void end(expected<> result) {
+    source_.reset();
+    finish(std::move(result));
+  }
+
+  std::optional<copy_ticket> ticket; ///< touched by the data thread only
+
+private:
+  void wake() noexcept override { cancel_(shared_from_this()); }
+
+  std::shared_ptr<gpu_peer> source_;
+  const canceller& cancel_;
+};
+
+} // namespace
+
+/// All but the calls from other threads belongs to the data thread.
+class gpu_lane::impl final : public progress_source {
+public:
+  explicit impl(session_ledger& ledger) : ledger_{ledger} {}
+  ~impl() override { stop(); }
+
+  expected<> start() {
+    auto thread = data_thread::start(*this);
+    if (!thread)
+      return fail(std::move(thread.error()));
+    thread_ = std::move(*thread);
+    // By default the kernel rounds short sleeps up by 50 us.
+    thread_->post([] { prctl(PR_SET_TIMERSLACK, 1'000); });
+    return {};
+  }
+
+  void stop() {
+    if (!thread_ || std::exchange(stopped_, true))
+      return;
+    thread_->stop();
+    waits_.cancel_all(shutting_down);
+    end_flights();
+    engine_.reset();
+  }
+
+  void install(copy_engine engine) {
+    thread_->post([this, held = std::make_shared<copy_engine>(std::move(engine))] {
+      engine_.emplace(std::move(*held));
+    });
+  }
+
+  void pull(pull_order order, std::shared_ptr<gpu_peer> source) {
+    auto task =
+        std::make_shared<gpu_pull>(std::move(order), ledger_, std::move(source), cancel_pull_);
+    if (!task->begin(task))
+      return;
+    if (task->stream().bytes() == 0)
+      return task->end({});
+    if (!thread_->post([this, task] { begin(task); }))
+      task->end(fail(shutting_down));
+  }
+
+  void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
+    auto wait = std::make_shared<event_wait>(owner, event, std::move(done), ledger_, cancel_wait_);
+    if (!wait->begin())
+      return;
+    const auto complete = is_complete(event);
+    if (!complete)
+      return wait->finish(fail(complete.error()));
+    if (*complete)
+      return wait->finish({});
+    if (!thread_->post([this, wait] { waits_.add(wait); }))
+      wait->finish(fail(shutting_down));
+  }
+
+  bool progress() noexcept override {
+    bool any = waits_.look();
+    if (engine_)
+      for (const auto& report : engine_->poll()) {
+        land(report);
+        any = true;
+      }
+    return any;
+  }
+
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+  [[nodiscard]] bool arm() noexcept override { return true; }
+
+  /// Nothing wakes a host thread when a kernel ends. The longer it takes, the less a late look
+  /// matters.
+  [[nodiscard]] std::optional<microseconds> nap(microseconds idle) const noexcept override {
+    if (!flights_.empty())
+      return std::clamp(idle / 128, microseconds{10}, microseconds{50});
+    if (!waits_.empty())
+      return std::clamp(idle / 32, microseconds{10}, microseconds{200});
+    return std::nullopt;
+  }
+
+private:
+  void begin(const std::shared_ptr<gpu_pull>& task) {
+    if (task->aborted())
+      return task->end(fail(errc::cancelled, "the pull was cancelled"));
+    // What was taken back already is not worth a kernel.
+    if (auto valid = task->validate(); !valid)
+      return task->end(std::move(valid));
+    const auto ticket = launch(task);
+    if (!ticket)
+      return task->end(fail(ticket.error()));
+    task->ticket = *ticket;
+    flights_.emplace(*ticket, task);
+  }
+
+  expected<copy_ticket> launch(const std::shared_ptr<gpu_pull>& task) {
+    auto plan = task->source().shapes().plan_for(*engine_, task->stream().what(), task);
+    if (!plan)
+      return fail(std::move(plan.error()));
+    copy_order order;
+    order.plan = std::move(*plan);
+    order.end = order.plan->bytes();
+    order.after = task->after();
+    return engine_->launch(std::move(order));
+  }
+
+  void land(const copy_report& report) {
+    const auto task = flights_.extract(report.ticket).mapped();
+    switch (report.end) {
+    case copy_end::whole:
+      return task->end(task->validate());
+    case copy_end::aborted:
+      return task->end(fail(errc::cancelled, "the pull was cancelled"));
+    case copy_end::failed:
+      return task->end(fail(report.problem.value_or(error{errc::gpu_failed, "a kernel failed"})));
+    }
+  }
+
+  void end_flights() {
+    for (const auto& [ticket, task] : flights_)
+      engine_->abort(ticket);
+    const auto deadline = std::chrono::steady_clock::now() + close_limit;
+    while (!flights_.empty() && std::chrono::steady_clock::now() < deadline)
+      if (!progress())
+        std::this_thread::sleep_for(microseconds{50});
+    // A kernel that hangs: its task keeps what it uses.
+    for (const auto& [ticket, task] : std::exchange(flights_, {}))
+      task->finish(fail(errc::gpu_failed, "a kernel that was told to stop did not end"));
+  }
+
+  session_ledger& ledger_;
+  event_waits waits_;
+  std::optional<copy_engine> engine_;
+  std::unordered_map<copy_ticket, std::shared_ptr<gpu_pull>> flights_;
+  std::unique_ptr<data_thread> thread_;
+  bool stopped_ = false;
+  const gpu_pull::canceller cancel_pull_ = [this](std::shared_ptr<gpu_pull> task) {
+    thread_->post([this, task = std::move(task)] {
+      if (task->ticket)
+        engine_->abort(*task->ticket);
+    });
+  };
+  const event_wait::canceller cancel_wait_ = [this](std::shared_ptr<event_wait> wait) {
+    thread_->post([this, wait = std::move(wait)] { waits_.cancel(*wait); });
+  };
+};
+
+expected<std::unique_ptr<gpu_lane>> gpu_lane::create(session_ledger& ledger) {
+  auto state = std::make_unique<impl>(ledger);
+  if (auto started = state->start(); !started)
+    return fail(std::move(started.error()));
+  return std::unique_ptr<gpu_lane>{new gpu_lane{std::move(state)}};
+}
+
+gpu_lane::gpu_lane(std::unique_ptr<impl> state) : impl_{std::move(state)} {
+}
+gpu_lane::~gpu_lane() = default;
+
+void gpu_lane::stop() {
+  impl_->stop();
+}
+
+void gpu_lane::install(copy_engine engine) {
+  impl_->install(std::move(engine));
+}
+
+void gpu_lane::pull(pull_order order, std::shared_ptr<gpu_peer> source) {
+  impl_->pull(std::move(order), std::move(source));
+}
+
+void gpu_lane::when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
+  impl_->when(owner, event, std::move(done));
+}
+
+} // namespace baton

@@ -1,0 +1,76 @@
+#include "transport/mapped/mapped_lane.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton {
+
+namespace {
+
+constexpr std::uint64_t chunk_bytes = 512u << 10;
+
+class mapped_pull final : public pull_task, public copy_job {
+public:
+  mapped_pull(pull_order order, session_ledger& ledger, copy_pool& copies,
+              std::shared_ptr<const peer_memory> source, destination_pools pools)
+      : pull_task{std::move(order), ledger},
+        copies_{copies},
+        source_{std::move(source)},
+        pools_{pools},
+        mode_{mode_for(stream().bytes())} {}
+
+  [[nodiscard]] std::size_t chunks() const noexcept {
+    return static_cast<std::size_t>((stream().bytes() + chunk_bytes - 1) / chunk_bytes);
+  }
+
+  void copy(std::size_t chunk) noexcept override {
+    const auto offset = chunk * chunk_bytes;
+    copy_range(stream(), offset, std::min(chunk_bytes, stream().bytes() - offset), source_->pools(),
+               pools_, mode_);
+  }
+
+  void ended(bool complete) noexcept override {
+    const bool valid = complete && source_->leases().granted(right());
+    source_.reset();
+    if (valid)
+      finish({});
+    else if (!complete)
+      finish(fail(errc::cancelled, "the pull was cancelled"));
+    else
+      finish(fail(errc::lease_revoked, "the owner took the blocks back while they were read"));
+  }
+
+private:
+  void wake() noexcept override { copies_.abort(*this); }
+
+  copy_pool& copies_;
+  std::shared_ptr<const peer_memory> source_;
+  destination_pools pools_;
+  copy_mode mode_;
+};
+
+} // namespace
+
+mapped_lane::mapped_lane(copy_pool& copies, session_ledger& ledger, std::vector<std::byte*> pools)
+    : copies_{copies}, ledger_{ledger}, pools_{std::move(pools)} {
+}
+
+void mapped_lane::pull(pull_order order, std::shared_ptr<const peer_memory> source) {
+  const auto task =
+      std::make_shared<mapped_pull>(std::move(order), ledger_, copies_, std::move(source), pools_);
+  if (!task->begin(task))
+    return;
+  if (task->stream().bytes() > inline_bytes) {
+    if (!copies_.submit(task, task->chunks()))
+      return task->ended(false);
+    // An abort before it was submitted has found nothing to abort.
+    if (task->aborted())
+      copies_.abort(*task);
+    return;
+  }
+  if (task->stream().bytes() > 0)
+    task->copy(0);
+  task->ended(true);
+}
+
+} // namespace baton

@@ -1,0 +1,67 @@
+#include "transport/ucx/gpu_mover.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton {
+
+using std::chrono::microseconds;
+
+gpu_mover::gpu_mover(copy_engine engine, const std::vector<std::byte*>& pools)
+    : gathers_{copy_way::pool_to_stream, {pools.begin(), pools.end()}, {}},
+      scatters_{copy_way::stream_to_pool, {}, pools},
+      engine_{std::move(engine)} {
+}
+
+gpu_mover::~gpu_mover() = default;
+
+void gpu_mover::gather(chunk_move what, completion done) {
+  launch(gathers_, std::move(what), std::move(done));
+}
+
+void gpu_mover::scatter(chunk_move what, completion done) {
+  launch(scatters_, std::move(what), std::move(done));
+}
+
+bool gpu_mover::scatter_now(const chunk_move& /*what*/, const std::byte* /*from*/) {
+  return false;
+}
+
+void gpu_mover::launch(shape_cache& shapes, chunk_move what, completion done) {
+  auto plan = shapes.plan_for(engine_, what.stream->what(), what.stream);
+  if (!plan)
+    return done(fail(std::move(plan.error())));
+  copy_order order;
+  order.plan = std::move(*plan);
+  order.begin = what.offset;
+  order.end = what.offset + what.bytes;
+  order.buffer = what.staged;
+  const auto ticket = engine_.launch(std::move(order));
+  if (!ticket)
+    return done(fail(ticket.error()));
+  open_.emplace(*ticket, std::move(done));
+}
+
+bool gpu_mover::progress() {
+  if (open_.empty())
+    return false;
+  // A completion may launch, but nothing in it polls: the reports stay.
+  bool any = false;
+  for (const copy_report& report : engine_.poll()) {
+    const auto done = std::move(open_.extract(report.ticket).mapped());
+    done(report.end == copy_end::whole
+             ? expected<>{}
+             : fail(report.problem.value_or(error{errc::gpu_failed, "a kernel failed"})));
+    any = true;
+  }
+  return any;
+}
+
+/// Nothing wakes a host thread when a kernel ends.
+std::optional<microseconds> gpu_mover::nap(microseconds idle) const noexcept {
+  if (open_.empty())
+    return std::nullopt;
+  return std::clamp(idle / 32, microseconds{10}, microseconds{50});
+}
+
+} // namespace baton

@@ -1,0 +1,181 @@
+#include "transport/ucx/peers.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace baton {
+
+namespace {
+
+/// How much longer than a reader an owner may take: it may be waiting for a slot that a reader of
+/// its own holds until that is given up.
+constexpr int owner_patience = 2;
+
+error stuck(const char* did, std::chrono::milliseconds limit) {
+  return {errc::peer_lost,
+          fmt::format("the peer {} nothing for {} ms: it is stopped, overloaded or cut off", did,
+                      limit.count())};
+}
+
+} // namespace
+
+void ucx_peer::send(lane_message id, const pull_head& head, std::string body) const {
+  if (endpoint)
+    endpoint->send(static_cast<unsigned>(id), head_bytes(head), std::move(body));
+}
+
+ucx_peers::ucx_peers(incarnation life, ucx_worker& worker, std::chrono::milliseconds stuck_after,
+                     ender ended)
+    : life_{life}, worker_{worker}, stuck_after_{stuck_after}, ended_{std::move(ended)} {
+}
+
+void ucx_peers::add(ucx_peer_card card) {
+  auto& known = peers_[card.life];
+  if (!known)
+    known = std::make_shared<ucx_peer>();
+  known->card = std::move(card);
+  known->forgotten = false;
+}
+
+void ucx_peers::forget(incarnation life) {
+  const auto peer = find(life);
+  if (!peer || std::exchange(peer->forgotten, true))
+    return;
+  std::erase_if(forgotten_, [&](const forgotten_peer& one) { return one.peer == peer; });
+  forgotten_.push_back({peer, clock::now() + forget_grace});
+}
+
+ucx_peers::shared_peer ucx_peers::find(incarnation life) const {
+  const auto found = peers_.find(life);
+  return found == peers_.end() ? nullptr : found->second;
+}
+
+expected<> ucx_peers::connect(const shared_peer& peer) {
+  if (peer->endpoint)
+    return {};
+  // Two endpoints to one process would take memory mapped through UCX away from each other.
+  std::erase_if(closing_, [&](const closing& one) { return one.life == peer->card.life; });
+  const auto link = ++last_link_;
+  auto endpoint = ucx_endpoint::connect(
+      worker_, peer->card.address, [this, link, weak = std::weak_ptr{peer}](ucs_status_t status) {
+        if (auto lost = weak.lock())
+          broken_.push_back({std::move(lost), link,
+                             ucx_failed(errc::peer_lost, "the connection broke", status).value()});
+      });
+  if (!endpoint)
+    return fail(std::move(endpoint.error()));
+  peer->endpoint = std::move(*endpoint);
+  peer->link = link;
+  return {};
+}
+
+expected<> ucx_peers::meet(const shared_peer& peer, std::uint64_t link) {
+  if (link < peer->peer_link)
+    return fail(errc::peer_lost, "the call came by a link that has ended");
+  if (link != std::exchange(peer->peer_link, link) && peer->met)
+    end(peer, {errc::peer_lost, "the peer connected anew"});
+  auto connected = connect(peer);
+  peer->met = connected.has_value();
+  return connected;
+}
+
+void ucx_peers::left(const ucx_message& message) {
+  const auto head = read_head<bye_head>(message.header);
+  const auto peer = head ? find(incarnation{head->sender}) : nullptr;
+  if (!peer || !peer->endpoint)
+    return;
+  const bool present = head->peer_link != 0 ? head->peer_link == peer->link
+                                            : peer->met && head->link == peer->peer_link;
+  if (present)
+    broken_.push_back(
+        {peer, peer->link, fail(errc::peer_lost, "the peer closed the link").value()});
+}
+
+bool ucx_peers::end_broken() {
+  const auto broken = std::exchange(broken_, {});
+  for (const auto& [peer, link, why] : broken)
+    if (peer->link == link)
+      end(peer, why);
+  return !broken.empty();
+}
+
+void ucx_peers::end(const shared_peer& peer, const error& why) {
+  peer->endpoint.reset();
+  peer->link = 0;
+  peer->met = false;
+  ended_(peer, why);
+}
+
+/// The receiver confirms a flush, so that what went before it has arrived.
+void ucx_peers::leave(ucx_peer& peer) {
+  if (!peer.endpoint)
+    return;
+  const bye_head bye{life_.value, peer.link, peer.met ? peer.peer_link : 0};
+  peer.endpoint->send(static_cast<unsigned>(lane_message::bye), head_bytes(bye), {});
+  auto flushed = std::make_shared<bool>(false);
+  peer.endpoint->flush([flushed](ucs_status_t) { *flushed = true; });
+  closing_.push_back(
+      {peer.card.life, std::move(peer.endpoint), std::move(flushed), clock::now() + last_words});
+}
+
+void ucx_peers::watch(clock::time_point now) {
+  if (!closing_.empty())
+    close_ended(now);
+  if (!forgotten_.empty())
+    drop_forgotten(now);
+  if (now < next_look_)
+    return;
+  next_look_ = now + look_again;
+  drop_stuck(now);
+}
+
+void ucx_peers::close_ended(clock::time_point now) {
+  std::erase_if(closing_, [&](const closing& one) { return *one.flushed || now >= one.until; });
+}
+
+void ucx_peers::drop_forgotten(clock::time_point now) {
+  std::erase_if(forgotten_, [&](const forgotten_peer& one) {
+    const auto& peer = one.peer;
+    if (!peer->forgotten)
+      return true;
+    if (peer->endpoint && peer->pulls + peer->serves > 0 && now < one.until)
+      return false;
+    leave(*peer);
+    end(peer, {errc::peer_lost, "the peer was given up"});
+    peers_.erase(peer->card.life);
+    return true;
+  });
+}
+
+void ucx_peers::drop_stuck(clock::time_point now) {
+  for (const auto& [life, peer] : peers_) {
+    const bool no_reader = peer->serving.look(now, peer->staged > 0, peer->left) >= stuck_after_;
+    const bool no_owner =
+        peer->reading.look(now, peer->is_awaited(), peer->heard) >= owner_patience * stuck_after_;
+    if (!peer->endpoint || (!no_reader && !no_owner))
+      continue;
+    leave(*peer);
+    end(peer,
+        no_reader ? stuck("took", stuck_after_) : stuck("sent", owner_patience * stuck_after_));
+  }
+}
+
+bool ucx_peers::is_watching() const noexcept {
+  return !closing_.empty() || !forgotten_.empty() ||
+         std::ranges::any_of(peers_, [](const auto& known) {
+           return known.second->staged > 0 || known.second->is_awaited();
+         });
+}
+
+void ucx_peers::leave_all() {
+  for (const auto& [life, peer] : peers_)
+    leave(*peer);
+}
+
+void ucx_peers::close() {
+  closing_.clear();
+  for (const auto& [life, peer] : peers_)
+    peer->endpoint.reset();
+}
+
+} // namespace baton
