@@ -25,6 +25,7 @@ void configure(caf::actor_system_config& config) {
 actor_config::actor_config() {
   configure(*this);
   set("scheduler.policy", caf::atom("sharing"));
+  set("scheduler.max-threads", threads);
 }
 
 } // namespace baton

@@ -43,7 +43,7 @@ constexpr milliseconds park_limit{30'000};
 /// Parked sessions hold a pool thread each, so there is one more for every fault.
 struct rank_config : actor_config {
   explicit rank_config(std::size_t faults) {
-    set("scheduler.max-threads", static_cast<std::int64_t>(4 + faults));
+    set("scheduler.max-threads", threads + static_cast<std::int64_t>(faults));
   }
 };
 
