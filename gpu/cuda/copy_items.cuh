@@ -156,7 +156,13 @@ private:
 /// The last block to end makes the counter ready for the next launch. Called by all threads.
 __device__ inline void leave(copy_counter* counter) {
   __syncthreads();
-  if (threadIdx.x == 0 && atomicAdd(&counter->blocks_done, 1u) == gridDim.x - 1)
+  if (threadIdx.x != 0)
+    return;
+  // What the others took from the counter comes before it is cleared.
+  __threadfence();
+  const bool last = atomicAdd(&counter->blocks_done, 1u) == gridDim.x - 1;
+  __threadfence();
+  if (last)
     *counter = {};
 }
 

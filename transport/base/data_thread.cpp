@@ -10,6 +10,8 @@ namespace baton {
 
 namespace {
 
+using clock = std::chrono::steady_clock;
+
 /// Calls for nothing that are put up with. UCX makes some; over tcp it calls without end while a
 /// peer that is stopped has not answered a connection.
 constexpr unsigned most_idle_calls = 16;
@@ -45,7 +47,6 @@ void data_thread::stop() {
 }
 
 void data_thread::run(const std::stop_token& stop) {
-  using clock = std::chrono::steady_clock;
   auto last = clock::now();
   while (!stop.stop_requested()) {
     const bool ran = tasks_->run();
@@ -71,13 +72,15 @@ void data_thread::sleep(std::chrono::microseconds idle) {
   auto nap = source_.nap(idle);
   if (deaf)
     nap = std::min({nap.value_or(most_deaf), most_deaf, idle / deaf_part});
+  const auto begin = clock::now();
   const bool called = doze(deaf ? -1 : source_.descriptor(), nap);
   tasks_->after_sleep();
-  // After a while of deafness one call is enough to be deaf again.
+  // After a while of deafness one call is enough to be deaf again. Calls that are far apart are
+  // those of a source that is merely idle.
   if (deaf)
     --idle_calls_;
   else
-    idle_calls_ = called ? idle_calls_ + 1 : 0;
+    idle_calls_ = called && clock::now() - begin < most_deaf ? idle_calls_ + 1 : 0;
 }
 
 /// Returns whether the source called.
