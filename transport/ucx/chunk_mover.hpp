@@ -43,8 +43,11 @@ public:
   ///
   /// @returns whether there were any.
   virtual bool progress() = 0;
-  /// Moves whose completion was not called yet. Each ends in bounded time.
+  /// Moves whose completion was not called yet.
   [[nodiscard]] virtual std::size_t open() const noexcept = 0;
+  /// Calls the completions of moves that do not end, since their GPU hangs: what they use may still
+  /// be touched.
+  virtual void abandon(const error& why) = 0;
   /// See `progress_source::nap`.
   [[nodiscard]] virtual std::optional<std::chrono::microseconds>
   nap(std::chrono::microseconds idle) const noexcept = 0;

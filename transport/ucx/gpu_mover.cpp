@@ -57,6 +57,11 @@ bool gpu_mover::progress() {
   return any;
 }
 
+void gpu_mover::abandon(const error& why) {
+  for (const auto& [ticket, done] : std::exchange(open_, {}))
+    done(fail(why));
+}
+
 /// Nothing wakes a host thread when a kernel ends.
 std::optional<microseconds> gpu_mover::nap(microseconds idle) const noexcept {
   if (open_.empty())

@@ -29,6 +29,7 @@ public:
   bool scatter_now(const chunk_move& what, const std::byte* from) override;
   bool progress() override;
   [[nodiscard]] std::size_t open() const noexcept override { return open_.size(); }
+  void abandon(const error& why) override;
   [[nodiscard]] std::optional<std::chrono::microseconds>
   nap(std::chrono::microseconds idle) const noexcept override;
 

@@ -24,6 +24,8 @@ public:
   bool scatter_now(const chunk_move& what, const std::byte* from) override;
   bool progress() override;
   [[nodiscard]] std::size_t open() const noexcept override { return open_; }
+  /// Copies of the host always end.
+  void abandon(const error& /*why*/) override {}
   [[nodiscard]] std::optional<std::chrono::microseconds>
   nap(std::chrono::microseconds) const noexcept override {
     return std::nullopt;

@@ -177,8 +177,8 @@ public:
     any |= owner_.serve();
     any |= mover_->progress();
     any |= reader_.feed();
-    any |= reader_.deliver();
     peers_.watch(std::chrono::steady_clock::now());
+    any |= reader_.deliver();
     return any;
   }
 
@@ -243,6 +243,7 @@ private:
       return;
     send_ring_.leak();
     receive_ring_.leak();
+    mover_->abandon({errc::gpu_failed, "a kernel did not end"});
   }
 
   /// Makes progress until UCX uses no buffer any more, at most for `limit`: a stopped peer never

@@ -59,15 +59,18 @@ void staging_ring::leak() noexcept {
     device->leak();
 }
 
-expected<> staging_ring::slot::fill(std::span<const std::byte> from) const {
+expected<> staging_ring::slot::fill(std::span<const std::byte> from) {
   if (!std::holds_alternative<device_buffer>(ring_->memory_)) {
     std::memcpy(data(), from.data(), from.size());
     return {};
   }
   const auto stream = ring_->fills_.ref();
-  if (auto begun = copy_async(data(), from.data(), from.size(), stream); !begun)
-    return begun;
-  return finish(stream, fill_limit);
+  auto done = copy_async(data(), from.data(), from.size(), stream);
+  if (done)
+    done = finish(stream, fill_limit);
+  if (!done)
+    ring_ = nullptr;
+  return done;
 }
 
 } // namespace baton

@@ -46,8 +46,9 @@ public:
     }
     /// Writes host memory into the start of the slot, and returns when it is there.
     ///
-    /// @returns `gpu_failed`, or `timed_out` for a GPU that hangs.
-    [[nodiscard]] expected<> fill(std::span<const std::byte> from) const;
+    /// @returns `gpu_failed`, or `timed_out` for a GPU that hangs. The slot is then empty, and lost
+    ///          to the ring, since the bytes may still arrive.
+    [[nodiscard]] expected<> fill(std::span<const std::byte> from);
     explicit operator bool() const noexcept { return ring_ != nullptr; }
 
   private:
