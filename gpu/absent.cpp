@@ -44,6 +44,9 @@ expected<> enable_peer_reads(int /*reader*/, int /*owner*/) {
   return absent();
 }
 
+capture_scope::capture_scope() noexcept = default;
+capture_scope::~capture_scope() = default;
+
 gpu_scope::gpu_scope(int /*ordinal*/) noexcept {
 }
 gpu_scope::~gpu_scope() = default;

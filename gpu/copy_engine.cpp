@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <thread>
+#include <tuple>
 
 #include "gpu/cuda/context.hpp"
 #include "gpu/cuda/copy_kernel.hpp"
@@ -34,11 +35,19 @@ expected<> check_options(const copy_engine_options& options) {
 }
 
 expected<std::uint32_t> least_for_bulk(copy_path path, const gpu_device& device) {
-  const bool able = device.compute_major >= 9;
+  int shared = 0;
+  if (auto asked = check(
+          cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device.ordinal),
+          "cudaDeviceGetAttribute");
+      !asked)
+    return fail(asked.error());
+  const bool able = device.compute_major >= 9 && shared >= bulk_shared_bytes();
   if (path == copy_path::bulk && !able)
     return fail(errc::invalid_argument,
-                "path is bulk, but {} has compute capability {}.{}; it needs 9.0", device.name,
-                device.compute_major, device.compute_minor);
+                "path is bulk, but {} has compute capability {}.{} and {} bytes of shared memory a "
+                "block; it needs 9.0 and {}",
+                device.name, device.compute_major, device.compute_minor, shared,
+                bulk_shared_bytes());
   if (path == copy_path::load_store || !able)
     return no_bulk;
   return path == copy_path::bulk ? 1 : tuning::bulk_least_bytes;
@@ -254,7 +263,7 @@ launcher& copy_engine::impl::idlest() {
   });
 }
 
-// An error of an event is one of the whole context: no kernel runs in it any more.
+// An error of an event, captures aside, is one of the whole context: no kernel runs in it any more.
 void copy_engine::impl::break_down(const error& reason) {
   broken_ = reason;
   for (auto& [number, what] : jobs_) {
@@ -280,11 +289,9 @@ bool copy_engine::impl::wait_for_kernels() {
 copy_engine::impl::~impl() {
   if (wait_for_kernels())
     return;
-  aborts_->leak();
-  for (launcher& stream : streams_)
-    stream.leak();
-  // The plans hold the shapes, whose memory the kernel may read as well.
-  static_cast<void>(new std::map<std::uint64_t, job>{std::move(jobs_)});
+  // A kernel hangs: all that it may use is given up. The plans hold the shapes.
+  static_cast<void>(new auto{
+      std::tuple{std::move(maker_), std::move(aborts_), std::move(streams_), std::move(jobs_)}});
 }
 
 // -- the public face

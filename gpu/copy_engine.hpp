@@ -17,7 +17,7 @@ namespace baton {
 enum class copy_path : std::uint8_t {
   automatic,  ///< bulk for what is aligned and long enough on sm_90 or later, load/store for the
               ///< rest
-  load_store, ///< any alignment and size, any GPU
+  load_store, ///< any alignment and size, any GPU of compute capability 8.0 or later
   bulk,       ///< bulk for everything that is aligned, however short; load/store for the rest
 };
 
@@ -100,7 +100,8 @@ public:
   copy_engine(copy_engine&&) noexcept;
   copy_engine& operator=(copy_engine&&) noexcept;
   /// Aborts what is open and waits until its kernels have ended; if one hangs for ten seconds,
-  /// gives up the memory that it may still use instead of freeing it.
+  /// gives up the memory that it may still use instead of freeing it. (Whoever frees other memory
+  /// of that GPU then waits for the kernel: CUDA does.)
   ~copy_engine();
 
   /// Uploads a template. Waits for this upload only (tens of microseconds; with a fresh arena slab

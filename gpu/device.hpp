@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "gpu/capture_scope.hpp"
 #include "messages/error.hpp"
 
 namespace baton {
@@ -43,8 +44,9 @@ struct gpu_device {
 /// Idempotent. Memory of other processes needs no such call.
 [[nodiscard]] expected<> enable_peer_reads(int reader, int owner);
 
-/// Makes a GPU the calling thread's current one for a scope, and restores the previous one.
-/// Everything in gpu/ does this itself; it is for callers of CUDA libraries.
+/// Makes a GPU the calling thread's current one for a scope, and restores the previous one. A
+/// `capture_scope` as well. Everything in gpu/ does this itself; it is for callers of CUDA
+/// libraries.
 class gpu_scope {
 public:
   explicit gpu_scope(int ordinal) noexcept;
@@ -53,6 +55,7 @@ public:
   gpu_scope& operator=(const gpu_scope&) = delete;
 
 private:
+  capture_scope capture_;
   bool entered_ = false;
 };
 

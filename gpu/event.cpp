@@ -34,7 +34,7 @@ expected<gpu_event> gpu_event::create(int device, bool timed) {
 
 gpu_event::~gpu_event() {
   if (handle_ != nullptr)
-    static_cast<void>(cudaEventDestroy(raw(ref())));
+    static_cast<void>(call(&driver_api::event_destroy, "cuEventDestroy", raw(ref())));
 }
 
 expected<> gpu_event::record(gpu_stream_ref stream) {

@@ -17,6 +17,18 @@ expected<> ready(int device, std::size_t bytes) {
   return known_gpu(device);
 }
 
+/// Where kernels see host memory all of which CUDA has locked already; else null.
+const std::byte* locked_before(std::span<const std::byte> memory) {
+  auto* const data = const_cast<std::byte*>(memory.data());
+  void* first = nullptr;
+  void* last = nullptr;
+  const bool known = cudaHostGetDevicePointer(&first, data, 0) == cudaSuccess &&
+                     cudaHostGetDevicePointer(&last, data + memory.size() - 1, 0) == cudaSuccess;
+  static_cast<void>(cudaGetLastError());
+  const auto* const start = static_cast<const std::byte*>(first);
+  return known && start + memory.size() - 1 == last ? start : nullptr;
+}
+
 } // namespace
 
 expected<device_buffer> device_buffer::create(int device, std::size_t bytes) {
@@ -54,6 +66,7 @@ expected<pinned_buffer> pinned_buffer::create(int device, std::size_t bytes) {
   pinned_buffer made;
   made.data_ = static_cast<std::byte*>(data);
   made.bytes_ = bytes;
+  made.device_ = device;
   std::memset(data, 0, bytes);
   if (auto done = check(cudaHostGetDevicePointer(&data, made.data_, 0), "cudaHostGetDevicePointer");
       !done)
@@ -63,8 +76,10 @@ expected<pinned_buffer> pinned_buffer::create(int device, std::size_t bytes) {
 }
 
 pinned_buffer::~pinned_buffer() {
-  if (data_ != nullptr)
-    static_cast<void>(cudaFreeHost(data_));
+  if (data_ == nullptr)
+    return;
+  const gpu_scope scope{device_};
+  static_cast<void>(cudaFreeHost(data_));
 }
 
 expected<host_registration> host_registration::create(int device, std::span<const std::byte> memory,
@@ -72,6 +87,12 @@ expected<host_registration> host_registration::create(int device, std::span<cons
   if (auto may = ready(device, memory.size()); !may)
     return fail(may.error());
   const gpu_scope scope{device};
+  host_registration made;
+  made.memory_ = memory;
+  made.device_ = device;
+  made.device_data_ = locked_before(memory);
+  if (made.device_data_ != nullptr)
+    return made;
   unsigned flags = cudaHostRegisterPortable | cudaHostRegisterMapped;
   if (access == gpu_access::read_only) {
     int supported = 0;
@@ -88,8 +109,7 @@ expected<host_registration> host_registration::create(int device, std::span<cons
                         fmt::format("cudaHostRegister of {} bytes", memory.size()));
       !done)
     return fail(done.error());
-  host_registration made;
-  made.memory_ = memory;
+  made.ours_ = true;
   void* mapped = nullptr;
   if (auto done = check(cudaHostGetDevicePointer(&mapped, data, 0), "cudaHostGetDevicePointer");
       !done)
@@ -99,8 +119,10 @@ expected<host_registration> host_registration::create(int device, std::span<cons
 }
 
 host_registration::~host_registration() {
-  if (memory_.data() != nullptr)
-    static_cast<void>(cudaHostUnregister(const_cast<std::byte*>(memory_.data())));
+  if (!ours_)
+    return;
+  const gpu_scope scope{device_};
+  static_cast<void>(cudaHostUnregister(const_cast<std::byte*>(memory_.data())));
 }
 
 } // namespace baton

@@ -58,11 +58,13 @@ public:
   pinned_buffer(pinned_buffer&& other) noexcept
       : data_{std::exchange(other.data_, nullptr)},
         device_data_{std::exchange(other.device_data_, nullptr)},
-        bytes_{std::exchange(other.bytes_, 0)} {}
+        bytes_{std::exchange(other.bytes_, 0)},
+        device_{other.device_} {}
   pinned_buffer& operator=(pinned_buffer other) noexcept {
     std::swap(data_, other.data_);
     std::swap(device_data_, other.device_data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(device_, other.device_);
     return *this;
   }
   ~pinned_buffer();
@@ -79,13 +81,15 @@ private:
   std::byte* data_ = nullptr;
   std::byte* device_data_ = nullptr;
   std::size_t bytes_ = 0;
+  int device_ = 0;
 };
 
 /// What kernels may do with memory that is mapped for them.
 enum class gpu_access : std::uint8_t { read_only, read_write };
 
 /// Page-locks host memory of somebody else, e.g. a mapped memfd, so that kernels can use it, and
-/// unlocks it on destruction. Empty after a move. Not thread-safe. Slow: it touches each page.
+/// unlocks it on destruction. Memory that CUDA has locked already is used as it is. Empty after a
+/// move. Not thread-safe. Slow: it touches each page.
 class host_registration {
 public:
   /// @param memory must stay mapped for as long as the registration. Its start and size should be
@@ -100,10 +104,14 @@ public:
   host_registration() = default;
   host_registration(host_registration&& other) noexcept
       : memory_{std::exchange(other.memory_, {})},
-        device_data_{std::exchange(other.device_data_, nullptr)} {}
+        device_data_{std::exchange(other.device_data_, nullptr)},
+        device_{other.device_},
+        ours_{std::exchange(other.ours_, false)} {}
   host_registration& operator=(host_registration other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(device_data_, other.device_data_);
+    std::swap(device_, other.device_);
+    std::swap(ours_, other.ours_);
     return *this;
   }
   ~host_registration();
@@ -115,6 +123,8 @@ public:
 private:
   std::span<const std::byte> memory_;
   const std::byte* device_data_ = nullptr;
+  int device_ = 0;
+  bool ours_ = false; ///< whether it was locked here
 };
 
 } // namespace baton

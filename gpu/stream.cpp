@@ -43,7 +43,7 @@ expected<gpu_stream> gpu_stream::create(int device, gpu_priority priority) {
 
 gpu_stream::~gpu_stream() {
   if (handle_ != nullptr)
-    static_cast<void>(cudaStreamDestroy(raw(ref())));
+    static_cast<void>(call(&driver_api::stream_destroy, "cuStreamDestroy", raw(ref())));
 }
 
 expected<> wait_for(gpu_stream_ref stream, gpu_event_ref event) {

@@ -18,6 +18,7 @@
 #include "gpu/vmm.hpp"
 #include "tests/support/expandable_segment.hpp"
 #include "tests/support/gpu_pools.hpp"
+#include "tests/support/graph_capture.hpp"
 
 using namespace baton;
 using namespace std::chrono_literals;
@@ -347,6 +348,35 @@ BOOST_AUTO_TEST_CASE(many_launches_at_once_all_end_whole) {
 
 // -- when
 // -------------------------------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_graph_capture_of_another_thread_is_left_alone_and_disturbs_nothing) {
+  test::graph_capture capture{0};
+  auto engine = need(copy_engine::create({}));
+  const long_job job{engine, 8};
+  auto stream = need(gpu_stream::create(0));
+  auto pinned = need(pinned_buffer::create(0, 4096));
+  const auto ticket = need(engine.launch({.plan = job.plan, .end = job.plan->bytes()}));
+  auto event = need(gpu_event::create(0));
+  need(event.record(stream.ref()));
+  need(finish(stream.ref(), 10s));
+  BOOST_TEST(need(is_complete(event.ref())));
+  BOOST_TEST((test::wait_for(engine, ticket).end == copy_end::whole));
+  BOOST_TEST(capture.end());
+}
+
+BOOST_AUTO_TEST_CASE(host_memory_that_is_locked_already_is_used_as_it_is) {
+  auto pinned = need(pinned_buffer::create(0, 1u << 20));
+  {
+    const auto used =
+        need(host_registration::create(0, {pinned.data() + 4096, 8192}, gpu_access::read_write));
+    BOOST_TEST((used.device_data() == pinned.device_data() + 4096));
+    BOOST_TEST(used.size() == 8192u);
+  }
+  // It is still locked.
+  BOOST_TEST(
+      need(host_registration::create(0, {pinned.data(), pinned.size()}, gpu_access::read_write))
+          .device_data() == pinned.device_data());
+}
 
 BOOST_AUTO_TEST_CASE(nothing_moves_before_the_event) {
   auto engine = need(copy_engine::create({}));

@@ -22,9 +22,6 @@ public:
   /// waits behind no kernel and behind no copy.
   void raise(std::uint32_t index, std::uint64_t launch) noexcept;
 
-  /// Gives up memory at which a hung kernel may still look.
-  void leak() noexcept { words_.leak(); }
-
 private:
   abort_board() = default;
 

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "gpu/capture_scope.hpp"
 #include "gpu/cuda/driver.hpp"
 #include "gpu/cuda/error.hpp"
 
@@ -23,8 +24,10 @@ template <class Function, class Handle>
   const auto api = driver();
   if (!api)
     return fail(api.error());
+  const capture_scope relaxed;
   const CUresult status = ((*api)->*function)(handle);
-  if (status == CUDA_ERROR_NOT_READY)
+  // Of a capture the query says nothing about the work.
+  if (status == CUDA_ERROR_NOT_READY || status == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
     return false;
   if (auto done = check(status, work); !done)
     return fail(done.error());

@@ -48,8 +48,20 @@ void context_scope::enter(CUcontext context) noexcept {
     entered_ = (*api)->context_push(context) == CUDA_SUCCESS;
 }
 
-// -- the public scope is the same, by ordinal
-// -------------------------------------------------------
+// -- the public scopes ----
+
+capture_scope::capture_scope() noexcept {
+  const auto api = driver();
+  auto mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  if (api && (*api)->exchange_capture_mode(&mode) == CUDA_SUCCESS)
+    before_ = mode;
+}
+
+capture_scope::~capture_scope() {
+  auto mode = static_cast<CUstreamCaptureMode>(before_);
+  if (before_ >= 0)
+    (*driver())->exchange_capture_mode(&mode);
+}
 
 gpu_scope::gpu_scope(int ordinal) noexcept {
   const auto api = driver();

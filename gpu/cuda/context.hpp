@@ -2,6 +2,7 @@
 
 #include <cuda.h>
 
+#include "gpu/capture_scope.hpp"
 #include "gpu/stream.hpp"
 #include "messages/error.hpp"
 
@@ -11,7 +12,8 @@ namespace baton {
 /// driver.
 [[nodiscard]] expected<> known_gpu(int ordinal);
 
-/// Makes a context the calling thread's current one for a scope; none if it is null.
+/// Makes a context the calling thread's current one for a scope; none if it is null. A
+/// `capture_scope` as well.
 ///
 /// It pushes and pops. To call cudaSetDevice and to set the previous GPU again would make a context
 /// on GPU 0 for a thread that had none, which takes half a gigabyte there.
@@ -29,6 +31,7 @@ public:
 private:
   void enter(CUcontext context) noexcept;
 
+  capture_scope capture_;
   bool entered_ = false;
 };
 

@@ -36,6 +36,10 @@ __global__ void __launch_bounds__(upload_threads)
 
 } // namespace
 
+int bulk_shared_bytes() noexcept {
+  return static_cast<int>(bulk.shared_bytes());
+}
+
 cudaError_t prepare_copy_kernels(bool with_bulk) noexcept {
   cudaFuncAttributes facts{};
   cudaError_t status = cudaFuncGetAttributes(&facts, load_store_kernel);
@@ -44,7 +48,7 @@ cudaError_t prepare_copy_kernels(bool with_bulk) noexcept {
   if (status != cudaSuccess || !with_bulk)
     return status;
   return cudaFuncSetAttribute(bulk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(bulk.shared_bytes()));
+                              bulk_shared_bytes());
 }
 
 cudaError_t launch_upload(const copy_pair* from, copy_pair* to, std::uint64_t count,

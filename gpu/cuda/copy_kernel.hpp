@@ -10,6 +10,9 @@ namespace baton {
 inline constexpr std::uint32_t load_store_threads = 512;
 inline constexpr std::uint32_t bulk_threads = 128;
 
+/// Bytes of shared memory that a block of the bulk kernel takes.
+[[nodiscard]] int bulk_shared_bytes() noexcept;
+
 /// Makes the kernels ready on the current device. `bulk`: also those for sm_90 and later.
 [[nodiscard]] cudaError_t prepare_copy_kernels(bool bulk) noexcept;
 

@@ -41,9 +41,12 @@ expected<driver_api> load() {
   need("cuCtxPushCurrent", api.context_push);
   need("cuCtxPopCurrent", api.context_pop);
   need("cuStreamGetCtx", api.stream_context);
+  need("cuThreadExchangeStreamCaptureMode", api.exchange_capture_mode);
+  need("cuStreamDestroy", api.stream_destroy);
   need("cuStreamQuery", api.stream_query);
   need("cuStreamWaitEvent", api.stream_wait);
   need("cuStreamWriteValue64", api.stream_write);
+  need("cuEventDestroy", api.event_destroy);
   need("cuEventRecord", api.event_record);
   need("cuEventQuery", api.event_query);
   need("cuEventElapsedTime", api.event_elapsed);
@@ -63,7 +66,7 @@ expected<driver_api> load() {
   need("cuMemSetAccess", api.set_access);
   if (missing != nullptr)
     return fail(errc::gpu_failed,
-                "no usable CUDA driver: {} is missing; install NVIDIA driver 525 or later",
+                "no usable CUDA driver: {} is missing; install NVIDIA driver 580 or later",
                 missing);
   if (const CUresult status = api.init(0); status != CUDA_SUCCESS)
     return fail(errc::gpu_failed, "cuInit: CUresult {}; nvidia-smi tells whether the driver works",

@@ -18,9 +18,12 @@ struct driver_api {
   decltype(&cuCtxPushCurrent) context_push = nullptr;
   decltype(&cuCtxPopCurrent) context_pop = nullptr;
   decltype(&cuStreamGetCtx) stream_context = nullptr;
+  decltype(&cuThreadExchangeStreamCaptureMode) exchange_capture_mode = nullptr;
+  decltype(&cuStreamDestroy) stream_destroy = nullptr;
   decltype(&cuStreamQuery) stream_query = nullptr;
   decltype(&cuStreamWaitEvent) stream_wait = nullptr;
   decltype(&cuStreamWriteValue64) stream_write = nullptr;
+  decltype(&cuEventDestroy) event_destroy = nullptr;
   decltype(&cuEventRecord) event_record = nullptr;
   decltype(&cuEventQuery) event_query = nullptr;
   decltype(&cuEventElapsedTime) event_elapsed = nullptr;

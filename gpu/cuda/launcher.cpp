@@ -200,9 +200,4 @@ void launcher::abort(std::uint64_t tag) noexcept {
       aborts_->raise(first_word_ + one.place, one.number);
 }
 
-void launcher::leak() noexcept {
-  counter_.leak();
-  ring_.leak();
-}
-
 } // namespace baton

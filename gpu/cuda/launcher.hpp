@@ -43,8 +43,6 @@ public:
   [[nodiscard]] std::size_t in_flight() const noexcept { return flights_.size(); }
   /// Bytes that kernels of other tags have yet to move before one of this tag could begin.
   [[nodiscard]] std::uint64_t bytes_ahead_of(std::uint64_t tag) const noexcept;
-  /// Gives up memory that a hung kernel may still use.
-  void leak() noexcept;
 
 private:
   /// Pairs of one part in a row.

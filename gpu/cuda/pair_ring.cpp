@@ -74,9 +74,4 @@ expected<const copy_pair*> pair_ring::send(std::span<const std::span<const copy_
   return uploaded;
 }
 
-void pair_ring::leak() noexcept {
-  host_.leak();
-  device_.leak();
-}
-
 } // namespace baton

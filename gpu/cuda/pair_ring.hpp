@@ -41,8 +41,6 @@ public:
   void free(mark until) noexcept { freed_ = until; }
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
-  /// Gives up memory that a hung kernel may still use.
-  void leak() noexcept;
 
 private:
   [[nodiscard]] mark start_of(std::uint64_t count) const noexcept;
