@@ -103,6 +103,9 @@ void ucx_peers::end(const shared_peer& peer, const error& why) {
   peer->endpoint.reset();
   peer->link = 0;
   peer->met = false;
+  // What is asked for anew waits from its own beginning.
+  peer->reading = {};
+  peer->serving = {};
   ended_(peer, why);
 }
 
