@@ -118,8 +118,7 @@ void router::handle(const link_event& event) {
     it = instances_.erase(it);
     fail_all(endpoint, told);
   }
-  std::erase_if(farewells_,
-                [](const farewell& words) { return words.untold && words.untold->empty(); });
+  drop_told();
 }
 
 void router::withdraw(session_key key, const disaggregated_params& context, cancel_notice notice) {
@@ -163,6 +162,10 @@ void router::advance() {
   }
   for (auto& words : farewells_)
     say(words);
+  drop_told();
+}
+
+void router::drop_told() {
   std::erase_if(farewells_,
                 [](const farewell& words) { return words.untold && words.untold->empty(); });
 }

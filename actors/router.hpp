@@ -93,6 +93,8 @@ private:
   [[nodiscard]] std::optional<std::vector<incarnation>>
   sources_of(const disaggregated_params& context);
   void say(farewell& words);
+  /// Forgets farewells that all their sources were told.
+  void drop_told();
   /// Returns nullopt while something is still on its way.
   [[nodiscard]] std::optional<answer> resolve(const disaggregated_params& context);
   [[nodiscard]] expected<const pair_table*> pairs(instance_entry& instance, std::uint32_t dp_rank);

@@ -13,11 +13,8 @@ constexpr std::chrono::milliseconds resume_delay{500};
 void rest(run_state& state, rank_run& rank, std::size_t fault) {
   rank.life = rank_life::resting;
   rank.process.stop();
-  const auto request =
-      std::ranges::find(state.run.requests, state.run.faults[fault].request, &request_spec::id) -
-      state.run.requests.begin();
-  const auto deadline =
-      state.requests[static_cast<std::size_t>(request)].started + state.run.timeout;
+  const auto request = request_index(state.run, state.run.faults[fault].request);
+  const auto deadline = state.requests[request].started + state.run.timeout;
   rank.resume_at = std::max(deadline, run_clock::now()) + resume_delay;
   rank.process.channel().post({{"do", "release"}, {"fault", fault}});
 }

@@ -287,7 +287,7 @@ fault_spec read_fault(const json& object, const std::string& path, const scenari
   fault.after = std::chrono::milliseconds{
       reader.number_or<std::uint64_t>("after_ms", 0, milliseconds_bounds)};
   reader.close();
-  if (std::ranges::find(run.requests, fault.request, &request_spec::id) == run.requests.end())
+  if (request_index(run, fault.request) == run.requests.size())
     refuse("{}.request: {} is not in requests; name one that is", path, fault.request);
   return fault;
 }
@@ -348,6 +348,11 @@ expected<scenario> parse_scenario(std::string_view text) {
   } catch (const json::exception& problem) {
     return fail(errc::invalid_argument, "the scenario is not JSON: {}", problem.what());
   }
+}
+
+std::size_t request_index(const scenario& run, request_id id) noexcept {
+  return static_cast<std::size_t>(std::ranges::find(run.requests, id, &request_spec::id) -
+                                  run.requests.begin());
 }
 
 bool takes_part(const side_spec& side, std::uint32_t rank, std::size_t request) noexcept {

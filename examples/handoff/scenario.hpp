@@ -104,6 +104,9 @@ struct scenario {
 ///          not do; the text names the field, e.g. `requests[2].chunks`.
 [[nodiscard]] expected<scenario> parse_scenario(std::string_view text);
 
+/// Returns the position of a request in `scenario::requests`; their number if it is not there.
+[[nodiscard]] std::size_t request_index(const scenario& run, request_id id) noexcept;
+
 /// Whether a rank has a part in the request at this position of `scenario::requests`.
 [[nodiscard]] bool takes_part(const side_spec& side, std::uint32_t rank,
                               std::size_t request) noexcept;

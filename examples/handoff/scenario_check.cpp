@@ -1,6 +1,5 @@
 #include "examples/handoff/scenario_check.hpp"
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -43,8 +42,7 @@ expected<bool> is_read(const scenario& run, const instances& ranks, std::uint32_
 
 expected<> check_fault(const scenario& run, const instances& ranks, std::size_t index) {
   const auto& fault = run.faults[index];
-  const auto request = static_cast<std::size_t>(
-      std::ranges::find(run.requests, fault.request, &request_spec::id) - run.requests.begin());
+  const auto request = request_index(run, fault.request);
   if (!takes_part(run.sides[fault.who.side], fault.who.rank, request))
     return fail(errc::invalid_argument,
                 "faults[{}].request: {} has no part in request {}, which belongs to dp group {}; "

@@ -4,12 +4,11 @@
 #include <string>
 #include <utility>
 
+#include "transport/plan/block_tables.hpp"
+
 namespace baton {
 
 namespace {
-
-/// As for the reader's ring.
-constexpr std::size_t ring_parts = 2;
 
 /// Pulls of one peer at once; more come from a peer that lost its way.
 constexpr std::size_t most_serves = 1u << 16;
@@ -102,9 +101,8 @@ expected<plan> ucx_owner::plan_for(const lane_pull& call, const grant_record& re
     if (!covers(record.spec.ranges, range))
       return fail(errc::invalid_argument, "tokens [{}, {}) of group \"{}\" were not granted",
                   range.tokens.begin, range.tokens.end, range.group);
-    const auto table = std::ranges::find(record.spec.blocks, range.group, &group_blocks::group);
-    if (table != record.spec.blocks.end())
-      blocks.push_back({range.group, range.tokens, &*table, nullptr});
+    if (const auto* table = find_table(record.spec.blocks, range.group))
+      blocks.push_back({range.group, range.tokens, table, nullptr});
   }
   auto what = plans.make(blocks);
   if (what && what->bytes != call.bytes)
@@ -152,7 +150,6 @@ void ucx_owner::queue(const key& name, outgoing& serving) {
 }
 
 bool ucx_owner::serve() {
-  const auto cap = std::max<std::size_t>(ring_.size() / ring_parts, 1);
   for (auto left = ready_.size(); left > 0 && ring_.available() > 0; --left) {
     const auto name = ready_.front();
     ready_.pop_front();
@@ -160,7 +157,7 @@ bool ucx_owner::serve() {
     if (found == serving_.end())
       continue;
     auto& serving = found->second;
-    if (serving.peer->staged >= cap) {
+    if (serving.peer->staged >= ring_.most_for_one()) {
       ready_.push_back(name);
       continue;
     }

@@ -10,9 +10,6 @@ namespace baton {
 
 namespace {
 
-/// No peer may hold more than this part of a ring, so that one that hangs does not stop the others.
-constexpr std::size_t ring_parts = 2;
-
 error read_error(std::uint64_t number, std::string_view text) {
   const bool known = number > 0 && number <= static_cast<std::uint64_t>(last_errc);
   return {known ? static_cast<errc>(number) : errc::transport_failed,
@@ -79,7 +76,7 @@ expected<> ucx_reader::ask(const std::shared_ptr<pull_task>& task) {
 }
 
 std::size_t ucx_reader::reserve(ucx_peer& peer, std::size_t wanted) noexcept {
-  const auto cap = std::max<std::size_t>(ring_.size() / ring_parts, 1);
+  const auto cap = ring_.most_for_one();
   const auto free = ring_.available() - std::min(ring_.available(), reserved_);
   const auto given = std::min({wanted, free, cap - std::min(cap, peer.expected)});
   reserved_ += given;

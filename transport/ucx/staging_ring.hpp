@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -72,6 +73,10 @@ public:
   [[nodiscard]] slot take() noexcept;
 
   [[nodiscard]] std::size_t size() const noexcept { return slots_; }
+  /// Slots that one peer may hold, so that one that hangs does not stop the others.
+  [[nodiscard]] std::size_t most_for_one() const noexcept {
+    return std::max<std::size_t>(slots_ / 2, 1);
+  }
   [[nodiscard]] std::size_t available() const noexcept { return free_.size(); }
 
   /// Gives up memory that a hung kernel may still use.
