@@ -70,13 +70,14 @@ struct pool_layout {
   friend bool operator==(const pool_layout&, const pool_layout&) = default;
 };
 
-/// The strided view of one (layer, role) in a pool. Element (slot, head, token, dim) lies at byte
+/// The strided view of one (layer, role, section) in a pool. Element (slot, head, token, dim) lies
+/// at byte
 ///
 ///     offset + slot * slot_stride + (head - first_head) * head_stride + token * token_stride
 ///            + dim * element size
 ///
-/// from the pool's start, with `token` counted within the slot. All strides are in bytes; the `head_dim`
-/// elements of one (head, token) are contiguous.
+/// from the pool's start, with `token` counted within the slot. All strides are in bytes; the
+/// `head_dim` elements of one (head, token) are contiguous.
 struct buffer_layout {
   std::uint32_t layer = 0; ///< global layer number
   cache_role role = cache_role::key;
@@ -90,6 +91,11 @@ struct buffer_layout {
   std::uint64_t token_stride = 0;
   std::uint32_t head_dim = 0; ///< elements per (head, token)
   element_type type = element_type::bf16;
+  /// Which part of its (layer, role) this is. Only `conv` has more than part 0: each section of its
+  /// state (x, B, C ...) is sharded by itself, with heads and a total of its own; where it may be
+  /// cut between any two elements, these are the heads. Rows of a state that is sharded along them
+  /// are sections too.
+  std::uint32_t section = 0;
 
   /// Bytes of one (head, token).
   [[nodiscard]] std::uint64_t row_bytes() const noexcept {
@@ -102,9 +108,11 @@ struct buffer_layout {
 struct group_layout {
   std::string name{};
   std::uint32_t tokens_per_block = 0; ///< 0 = one state slot per request
-  std::uint32_t window = 0;           ///< sliding window in tokens; 0 = none
-  std::vector<buffer_layout> buffers{}; ///< sorted by (layer, role)
+  std::uint32_t window = 0;           ///< sliding window in tokens; 0 = none, as for all state
+  std::vector<buffer_layout> buffers{}; ///< sorted by (layer, role, section)
 
+  /// Whether this is recurrent state: one slot a request, final only when all its tokens are.
+  [[nodiscard]] bool is_state() const noexcept { return tokens_per_block == 0; }
   friend bool operator==(const group_layout&, const group_layout&) = default;
 };
 
@@ -141,6 +149,7 @@ inline constexpr std::uint32_t ranks = 4096;
 inline constexpr std::size_t pools = 4096;
 inline constexpr std::size_t groups = 64;
 inline constexpr std::size_t buffers = 16384; ///< per rank
+inline constexpr std::uint32_t sections = 256; ///< per (layer, role)
 inline constexpr std::uint64_t slots = 1ull << 31;
 inline constexpr std::uint64_t pool_bytes = 1ull << 46;
 inline constexpr std::size_t name_bytes = 256;
@@ -148,16 +157,17 @@ inline constexpr std::size_t encoded_bytes = 4u << 20;    ///< one encoded `rank
 inline constexpr std::size_t instance_bytes = 256u << 20; ///< one encoded instance
 } // namespace layout_limits
 
-/// Checks everything that can be checked of one layout: sizes that are zero, heads and ranks out of range,
-/// names and (layer, role) given twice, element counts that overflow, buffers that overrun their pool, and
-/// buffers whose strided sets overlap (each other, or themselves).
+/// Checks everything that can be checked of one layout: sizes that are zero, heads and ranks out of
+/// range, names and (layer, role, section) given twice, element counts that overflow, buffers that
+/// overrun their pool, and buffers whose strided sets overlap (each other, or themselves).
 ///
 /// @returns `invalid_argument`; the text names the field, e.g. `groups[0].buffers[3].head_stride`.
 [[nodiscard]] expected<> validate(const rank_layout& layout);
 
-/// Decides whether a cache with layout `a` can be handed to one with layout `b`: model fingerprint, and
-/// for every (layer, role) that both hold: group name, window, total heads, head_dim and element type agree.
-/// Both must be valid. Symmetric, but for the order of the two values in the text.
+/// Decides whether a cache with layout `a` can be handed to one with layout `b`: model fingerprint,
+/// and for every (layer, role, section) that both hold: group name, window, total heads, head_dim
+/// and element type agree. Both must be valid. Symmetric, but for the order of the two values in
+/// the text.
 ///
 /// @returns `incompatible_layout`; the text names the field and both values.
 [[nodiscard]] expected<> compatible(const rank_layout& a, const rank_layout& b);
@@ -169,8 +179,8 @@ inline constexpr std::size_t instance_bytes = 256u << 20; ///< one encoded insta
 /// @returns `invalid_argument`; the text names the rank and the field.
 [[nodiscard]] expected<> validate_instance(std::span<const rank_layout> ranks);
 
-/// Decides whether two valid instances fit: the union of layers and roles must be the same on both, and
-/// every pair of ranks must be `compatible`.
+/// Decides whether two valid instances fit: the union of layers, roles and sections must be the
+/// same on both, and every pair of ranks must be `compatible`.
 [[nodiscard]] expected<> compatible_instances(std::span<const rank_layout> context,
                                               std::span<const rank_layout> generation);
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -43,9 +44,13 @@ template <class... Args>
   return group.tokens_per_block == 0 ? 1 : group.tokens_per_block;
 }
 
-/// Returns a number that is unique to a layer and a role, and sorts like them.
+/// Returns a number that is unique to a layer, a role and a section, and sorts like them.
 [[nodiscard]] constexpr std::uint64_t layer_key(const buffer_layout& buffer) noexcept {
-  return std::uint64_t{buffer.layer} << 8 | static_cast<std::uint8_t>(buffer.role);
+  static_assert(layout_limits::sections <= 256);
+  return std::uint64_t{buffer.layer} << 16 | std::uint64_t(buffer.role) << 8 | buffer.section;
 }
+
+/// Returns what a buffer holds, for texts: "layer 3 conv section 1".
+[[nodiscard]] std::string describe(const buffer_layout& buffer);
 
 } // namespace baton

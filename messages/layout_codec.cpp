@@ -41,6 +41,7 @@ void write(const buffer_layout& buffer, wire::BufferLayout& out) {
   out.set_token_stride(buffer.token_stride);
   out.set_head_dim(buffer.head_dim);
   out.set_type(write_enum<wire::ElementType>(buffer.type));
+  out.set_section(buffer.section);
 }
 
 buffer_layout read(const wire::BufferLayout& in) {
@@ -55,7 +56,8 @@ buffer_layout read(const wire::BufferLayout& in) {
           .head_stride = in.head_stride(),
           .token_stride = in.token_stride(),
           .head_dim = in.head_dim(),
-          .type = read_enum<element_type>(in.type())};
+          .type = read_enum<element_type>(in.type()),
+          .section = in.section()};
 }
 
 void write(const group_layout& group, wire::GroupLayout& out) {

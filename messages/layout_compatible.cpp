@@ -11,7 +11,7 @@
 namespace baton {
 namespace {
 
-/// One (layer, role) as one rank holds it. Borrows from the layouts.
+/// One (layer, role, section) as one rank holds it. Borrows from the layouts.
 struct holding {
   const rank_layout* rank = nullptr;
   const group_layout* group = nullptr;
@@ -23,10 +23,6 @@ using holdings = std::unordered_map<std::uint64_t, holding>;
 
 std::string name(const rank_layout& rank) {
   return fmt::format("{} {} rank {}", to_string(rank.role), rank.instance, rank.rank);
-}
-
-std::string name(const buffer_layout& buffer) {
-  return fmt::format("layer {} {}", buffer.layer, to_string(buffer.role));
 }
 
 template <class Value>
@@ -50,12 +46,13 @@ std::string_view kind_of(const group_layout& group) {
   return group.tokens_per_block == 0 ? "state (0)" : "blocks";
 }
 
-/// What must agree wherever a (layer, role) is held.
+/// What must agree wherever a (layer, role, section) is held.
 expected<> agree(errc code, const holding& a, const holding& b) {
   const auto check = [&](std::string_view field, const auto& left, const auto& right) {
     if (left == right)
       return expected<>{};
-    return same(code, fmt::format("{}: {}", name(*a.buffer), field), left, *a.rank, right, *b.rank);
+    return same(code, fmt::format("{}: {}", describe(*a.buffer), field), left, *a.rank, right,
+                *b.rank);
   };
   if (auto ok = check("group name", a.group->name, b.group->name); !ok)
     return ok;
@@ -110,7 +107,7 @@ expected<> same_instance(std::span<const rank_layout> ranks) {
   return {};
 }
 
-/// Heads `[begin, end)` of one (layer, role), held in one dp group.
+/// Heads `[begin, end)` of one (layer, role, section), held in one dp group.
 struct head_span {
   std::uint32_t dp = 0;
   std::uint64_t key = 0;
@@ -155,7 +152,7 @@ expected<> check_coverage(std::span<const rank_layout> ranks, const holdings& al
       if (covered < held->buffer->total_heads)
         return fail(errc::invalid_argument,
                     "{}: head {} is held by no rank of dp group {} of {} {}; {} declares {} heads",
-                    name(*held->buffer), covered, dp, to_string(held->rank->role),
+                    describe(*held->buffer), covered, dp, to_string(held->rank->role),
                     held->rank->instance, name(*held->rank), held->buffer->total_heads);
     }
   return {};
@@ -167,7 +164,7 @@ expected<> match(const holdings& mine, const holdings& theirs, const rank_layout
     const auto other = theirs.find(layer_key(*held->buffer));
     if (other == theirs.end())
       return fail(errc::incompatible_layout, "{}: held by {}, but by no rank of {} {}",
-                  name(*held->buffer), name(*held->rank), to_string(their_rank.role),
+                  describe(*held->buffer), name(*held->rank), to_string(their_rank.role),
                   their_rank.instance);
     if (auto ok = agree(errc::incompatible_layout, *held, other->second); !ok)
       return ok;

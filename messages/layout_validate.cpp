@@ -119,6 +119,12 @@ expected<> check_buffer(const std::string& field, const buffer_layout& buffer,
                         const rank_layout& layout, std::uint32_t tokens) {
   if (outside(buffer.role, cache_role::key, last_cache_role))
     return refuse("{}.role: {} is no cache role", field, static_cast<unsigned>(buffer.role));
+  if (buffer.section != 0 && buffer.role != cache_role::conv)
+    return refuse("{}.section: must be 0 for {}, is {}; only conv has sections", field,
+                  to_string(buffer.role), buffer.section);
+  if (buffer.section >= layout_limits::sections)
+    return refuse("{}.section: {} given, must be below {}", field, buffer.section,
+                  layout_limits::sections);
   if (outside(buffer.type, element_type::fp32, last_element_type))
     return refuse("{}.type: {} is no element type", field, static_cast<unsigned>(buffer.type));
   if (buffer.pool >= layout.pools.size())
@@ -133,6 +139,9 @@ expected<> check_group(const rank_layout& layout, std::size_t index) {
   const auto& group = layout.groups[index];
   if (auto ok = check_name(fmt::format("groups[{}].name", index), group.name); !ok)
     return ok;
+  if (group.is_state() && group.window != 0)
+    return refuse("groups[{}].window: must be 0 for state (tokens_per_block 0), is {}", index,
+                  group.window);
   if (group.buffers.empty())
     return refuse("groups[{}].buffers: must not be empty", index);
   for (std::size_t i = 0; i < group.buffers.size(); ++i) {
@@ -140,7 +149,7 @@ expected<> check_group(const rank_layout& layout, std::size_t index) {
     if (auto ok = check_buffer(field, group.buffers[i], layout, tokens_per_slot(group)); !ok)
       return ok;
     if (i > 0 && layer_key(group.buffers[i - 1]) > layer_key(group.buffers[i]))
-      return refuse("{}.layer: buffers must be sorted by layer and role", field);
+      return refuse("{}.layer: buffers must be sorted by layer, role and section", field);
   }
   return {};
 }
@@ -157,14 +166,21 @@ expected<> check_unique(const rank_layout& layout) {
       auto field = fmt::format("groups[{}].buffers[{}]", g, b);
       const auto [first, added] = seen.emplace(layer_key(buffer), field);
       if (!added)
-        return refuse("{}.layer: layer {} {} is given in {} already", field, buffer.layer,
-                      to_string(buffer.role), first->second);
+        return refuse("{}.layer: {} is given in {} already", field, describe(buffer),
+                      first->second);
     }
   }
   return {};
 }
 
 } // namespace
+
+std::string describe(const buffer_layout& buffer) {
+  auto text = fmt::format("layer {} {}", buffer.layer, to_string(buffer.role));
+  if (buffer.section != 0)
+    text += fmt::format(" section {}", buffer.section);
+  return text;
+}
 
 expected<> check_name(std::string_view field, std::string_view name) {
   if (name.empty())

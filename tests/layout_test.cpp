@@ -212,6 +212,13 @@ BOOST_AUTO_TEST_CASE(every_refusal_names_its_field) {
       {"groups[0].buffers[3].type:", [&](auto& l) { at(l, 3).type = element_type{0}; }},
       {"groups[0].buffers[3].type:", [&](auto& l) { at(l, 3).type = element_type{7}; }},
       {"groups[0].buffers[3].pool:", [&](auto& l) { at(l, 3).pool = 2; }},
+      {"groups[0].buffers[3].section:", [&](auto& l) { at(l, 3).section = 1; }},
+      {"groups[1].buffers[0].section:",
+       [](auto& l) {
+         l.groups[1].buffers[0].role = cache_role::conv;
+         l.groups[1].buffers[0].section = layout_limits::sections;
+       }},
+      {"groups[1].window:", [](auto& l) { l.groups[1].window = 4; }},
       {"groups[0].buffers[3].total_heads:", [&](auto& l) { at(l, 3).total_heads = 0; }},
       {"groups[0].buffers[3].head_count:", [&](auto& l) { at(l, 3).head_count = 0; }},
       {"groups[0].buffers[3].head_count:", [&](auto& l) { at(l, 3).first_head = 1; }},
@@ -398,6 +405,45 @@ BOOST_AUTO_TEST_CASE(a_layer_that_one_instance_lacks_is_named) {
   check_refused(compatible_instances(part, whole), errc::incompatible_layout,
                 {"layer 3 value", "no rank of generation gen"});
   check_refused(compatible_instances(whole, {}), errc::incompatible_layout, {"generation"});
+}
+
+/// The sample's rank 0 with its state turned into sections of a convolution, packed.
+rank_layout with_sections(instance_role role, std::vector<std::uint32_t> sections) {
+  auto layout = sample_rank({.role = role}, 0);
+  auto& buffers = layout.groups[1].buffers;
+  const auto first = buffers[0];
+  buffers.clear();
+  for (const auto section : sections) {
+    auto part = first;
+    part.role = cache_role::conv;
+    part.section = section;
+    part.offset = first.slot_stride * buffers.size();
+    part.slot_stride = first.slot_stride * sections.size();
+    buffers.push_back(part);
+  }
+  layout.pools[1].slot_bytes = first.slot_stride * sections.size();
+  return layout;
+}
+
+BOOST_AUTO_TEST_CASE(sections_are_parts_of_their_own) {
+  const auto whole = with_sections(instance_role::context, {0, 1, 255});
+  check_good(validate(whole));
+  check_refused(validate(with_sections(instance_role::context, {1, 0})), errc::invalid_argument,
+                {"groups[1].buffers[1].layer", "sorted", "section"});
+  check_refused(validate(with_sections(instance_role::context, {0, 1, 1})), errc::invalid_argument,
+                {"groups[1].buffers[2].layer", "layer 3 conv section 1"});
+}
+
+BOOST_AUTO_TEST_CASE(both_sides_must_have_the_same_sections) {
+  const auto context = with_sections(instance_role::context, {0, 1, 2});
+  const auto fewer = with_sections(instance_role::generation, {0, 1});
+  check_refused(compatible_instances({&context, 1}, {&fewer, 1}), errc::incompatible_layout,
+                {"layer 3 conv section 2", "no rank of generation"});
+  auto other = with_sections(instance_role::generation, {0, 1, 2});
+  check_good(compatible_instances({&context, 1}, {&other, 1}));
+  other.groups[1].buffers[1].total_heads = 5;
+  check_refused(compatible_instances({&context, 1}, {&other, 1}), errc::incompatible_layout,
+                {"layer 3 conv section 1", "total_heads", "4", "5"});
 }
 
 BOOST_AUTO_TEST_CASE(ranks_of_one_instance_must_agree) {

@@ -7,10 +7,11 @@ namespace baton {
 
 namespace {
 
-/// One source's share of one (layer, role).
+/// One source's share of one (layer, role, section).
 struct holder {
   std::uint32_t layer = 0;
   cache_role role = cache_role::key;
+  std::uint32_t section = 0;
   std::uint32_t rank = 0;
   std::uint32_t group = 0;
   std::uint32_t buffer = 0;
@@ -25,11 +26,13 @@ struct segment {
   std::vector<const holder*> holders; ///< by rank
 };
 
-auto buffer_key(const auto& buffer) {
-  return std::pair{buffer.layer, buffer.role};
+using part_key = std::tuple<std::uint32_t, cache_role, std::uint32_t>;
+
+part_key buffer_key(const auto& buffer) {
+  return {buffer.layer, buffer.role, buffer.section};
 }
 
-/// The sources of one dp group, by (layer, role) and head.
+/// The sources of one dp group, by (layer, role, section) and head.
 class source_index {
 public:
   source_index(std::span<const rank_layout> ranks, std::uint32_t dp) {
@@ -37,7 +40,7 @@ public:
       if (rank.dp_rank() == dp)
         add(rank);
     std::ranges::sort(holders_, {}, [](const holder& item) {
-      return std::tuple{item.layer, item.role, item.rank};
+      return std::tuple{buffer_key(item), item.rank};
     });
     for (auto first = holders_.begin(); first != holders_.end();) {
       const auto last = std::find_if(first, holders_.end(), [&](const holder& item) {
@@ -48,7 +51,7 @@ public:
     }
   }
 
-  /// Returns the segments of one (layer, role), ascending; empty if nobody holds it.
+  /// Returns the segments of one (layer, role, section), ascending; empty if nobody holds it.
   [[nodiscard]] std::span<const segment> find(const buffer_layout& buffer) const {
     const auto found = std::ranges::lower_bound(entries_, buffer_key(buffer), {}, &entry::key);
     if (found == entries_.end() || found->key != buffer_key(buffer))
@@ -58,7 +61,7 @@ public:
 
 private:
   struct entry {
-    std::pair<std::uint32_t, cache_role> key;
+    part_key key;
     std::vector<segment> segments;
   };
 
@@ -67,8 +70,8 @@ private:
       const auto& buffers = rank.groups[group].buffers;
       for (std::uint32_t index = 0; index < buffers.size(); ++index) {
         const auto& buffer = buffers[index];
-        holders_.push_back({buffer.layer, buffer.role, rank.rank, group, index, buffer.first_head,
-                            buffer.first_head + buffer.head_count});
+        holders_.push_back({buffer.layer, buffer.role, buffer.section, rank.rank, group, index,
+                            buffer.first_head, buffer.first_head + buffer.head_count});
       }
     }
   }
@@ -132,9 +135,9 @@ private:
     for (auto head = buffer.first_head; head < end; ++part) {
       if (part == segments.end() || part->first_head > head || part->holders.empty())
         return fail(errc::incompatible_layout,
-                    "no context rank of the dp group holds head {} of layer {} {}, which "
-                    "generation rank {} needs",
-                    head, buffer.layer, to_string(buffer.role), destination_.rank);
+                    "no context rank of the dp group holds head {} of layer {} {} (section {}), "
+                    "which generation rank {} needs",
+                    head, buffer.layer, to_string(buffer.role), buffer.section, destination_.rank);
       const auto next = std::min(end, part->end_head);
       const auto choice = (layer_index + destination_.tp_rank()) % part->holders.size();
       const auto& from = *part->holders[choice];

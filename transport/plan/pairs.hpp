@@ -9,7 +9,7 @@
 
 namespace baton {
 
-/// The heads of one (layer, role) that one receiver reads from one source.
+/// The heads of one (layer, role, section) that one receiver reads from one source.
 struct head_part {
   std::uint32_t source_group = 0; ///< index into the source's `rank_layout::groups`
   std::uint32_t source_buffer = 0;
@@ -25,13 +25,13 @@ struct head_part {
 struct rank_pair {
   std::uint32_t source = 0;      ///< rank in the context instance
   std::uint32_t destination = 0; ///< rank in the generation instance
-  std::vector<head_part> parts;  ///< in the destination's order of (group, layer, role), then head
+  std::vector<head_part> parts;  ///< in the destination's order of buffers, then head
 
   friend bool operator==(const rank_pair&, const rank_pair&) = default;
 };
 
 /// Who reads what from whom: a pure function of the two instances' layouts, evaluated alike on both
-/// sides. Every (layer, role, head) of every receiver appears in exactly one of its pairs. Where
+/// sides. Every head of every buffer of every receiver appears in exactly one of its pairs. Where
 /// several sources hold the same data, the layers are spread over them.
 struct pair_table {
   std::vector<rank_pair> pairs; ///< sorted by (destination, source)
