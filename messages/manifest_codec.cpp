@@ -1,6 +1,8 @@
 #include "messages/manifest.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "messages/codec.hpp"
 #include "messages/layout.hpp"
@@ -119,7 +121,10 @@ expected<> check(const wire::LanePull& in) {
     return fail(errc::invalid_argument, "lane pull: {} ranges", in.ranges_size());
   for (const auto& range : in.ranges())
     if (range.group().size() > layout_limits::name_bytes || range.begin() > range.end() ||
-        range.end() > wire_limits::tokens)
+        range.end() > wire_limits::tokens ||
+        std::cmp_greater_equal(range.tails_size(), wire_limits::beams) ||
+        std::any_of(range.tails().begin(), range.tails().end(),
+                    [](auto token) { return token > wire_limits::tokens; }))
       return fail(errc::invalid_argument, "lane pull: range [{}, {}) of a group is not valid",
                   range.begin(), range.end());
   return {};
@@ -194,6 +199,7 @@ std::string encode(const lane_pull& call) {
     added->set_group(range.group);
     added->set_begin(range.tokens.begin);
     added->set_end(range.tokens.end);
+    added->mutable_tails()->Add(range.tails.begin(), range.tails.end());
   }
   out.set_bytes(call.bytes);
   out.set_credits(call.credits);
@@ -213,7 +219,9 @@ expected<lane_pull> decode_lane_pull(std::string_view bytes) {
   out.number = in.pull();
   out.right = {incarnation{in.owner()}, in.lease_slot(), in.lease_epoch()};
   for (const auto& range : in.ranges())
-    out.ranges.push_back({range.group(), {range.begin(), range.end()}});
+    out.ranges.push_back({range.group(),
+                          {range.begin(), range.end()},
+                          {range.tails().begin(), range.tails().end()}});
   out.bytes = in.bytes();
   out.credits = in.credits();
   out.link = in.link();

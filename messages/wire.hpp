@@ -20,7 +20,8 @@ inline constexpr std::uint32_t protocol_version = 1;
 /// Limits that every decoded message must keep.
 namespace wire_limits {
 inline constexpr std::size_t message_bytes = 16u << 20;
-inline constexpr std::size_t blocks = 1u << 20; ///< per group and slice
+inline constexpr std::size_t blocks = 1u << 20; ///< per group and slice, of all beams
+inline constexpr std::size_t beams = 64;        ///< per request
 inline constexpr std::size_t slices = 1u << 16; ///< per request
 inline constexpr std::size_t tokens = 1u << 30; ///< per request
 inline constexpr std::size_t aux_bytes = 1u << 20;
@@ -39,20 +40,41 @@ struct lease {
   friend bool operator==(const lease&, const lease&) = default;
 };
 
-/// The tokens of one group that a receiver wants, or that a slice offers.
+/// How ranges name the slot of a group of state: as if it held one token. It travels with the last
+/// slice of a request, since it is final only then.
+inline constexpr token_range state_slot{0, 1};
+
+/// The tokens of one group that a receiver wants, or that a slice offers; of state, `state_slot`.
 struct group_range {
   std::string group{};
   token_range tokens{};
+  /// For each beam but the first: the token from which on the receiver has blocks of its own. What
+  /// lies before it the beam shares with beam 0. A grant repeats what was asked for.
+  std::vector<std::uint32_t> tails{};
 
   friend bool operator==(const group_range&, const group_range&) = default;
 };
 
+/// The blocks of a beam that are its own: `blocks[i]` holds its tokens from
+/// `first_block_token + i * tokens_per_block` on. Earlier tokens lie in the blocks of beam 0. Of a
+/// slice that ends earlier, or of a beam that shares all, it has no blocks.
+struct beam_tail {
+  std::uint32_t first_block_token = 0; ///< a multiple of the group's tokens_per_block
+  std::vector<std::uint32_t> blocks{};
+
+  friend bool operator==(const beam_tail&, const beam_tail&) = default;
+};
+
 /// Where the tokens of one group lie: `blocks[i]` holds the tokens from `first_block_token + i *
-/// tokens_per_block` on.
+/// tokens_per_block` on. A group of state has one block, from token 0.
 struct group_blocks {
   std::string group{};
   std::uint32_t first_block_token = 0; ///< a multiple of the group's tokens_per_block
   std::vector<std::uint32_t> blocks{};   ///< slots of the owner's pools
+  /// Of beam search: the beams after beam 0, whose table this is. Both sides must have as many.
+  /// Block sizes, and so the tokens that are shared, may differ: what the receiver shares comes
+  /// from beam 0 of the source, what it does not from the beam's tail or, before that, from beam 0.
+  std::vector<beam_tail> tails{};
 
   friend bool operator==(const group_blocks&, const group_blocks&) = default;
 };

@@ -35,6 +35,11 @@ expected<> check_range(const std::string& field, const group_range& range) {
     return ok;
   if (range.tokens.begin > range.tokens.end)
     return refuse("{}.begin: {} lies past end = {}", field, range.tokens.begin, range.tokens.end);
+  if (auto ok = at_most(field + ".tails", range.tails.size(), wire_limits::beams - 1); !ok)
+    return ok;
+  for (const auto token : range.tails)
+    if (auto ok = at_most(field + ".tails", token, wire_limits::tokens); !ok)
+      return ok;
   return at_most(field + ".end", range.tokens.end, wire_limits::tokens);
 }
 
@@ -52,16 +57,30 @@ expected<> check_ranges(std::string_view field, std::span<const group_range> ran
   return {};
 }
 
+/// Checks a table, or the tail of a beam; lowers `left` by its blocks.
+expected<> check_blocks(const std::string& field, std::uint32_t first_token,
+                        std::span<const std::uint32_t> blocks, std::size_t& left) {
+  if (auto ok = at_most(field + ".first_block_token", first_token, wire_limits::tokens); !ok)
+    return ok;
+  if (auto ok = at_most(field + ".blocks", blocks.size(), left); !ok)
+    return ok;
+  left -= blocks.size();
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    if (blocks[i] >= layout_limits::slots)
+      return refuse("{}.blocks[{}]: {} exceeds {}", field, i, blocks[i], layout_limits::slots - 1);
+  return {};
+}
+
 expected<> check_table(const std::string& field, const group_blocks& table) {
-  if (auto ok = at_most(field + ".first_block_token", table.first_block_token, wire_limits::tokens);
-      !ok)
+  std::size_t left = wire_limits::blocks;
+  if (auto ok = check_blocks(field, table.first_block_token, table.blocks, left); !ok)
     return ok;
-  if (auto ok = at_most(field + ".blocks", table.blocks.size(), wire_limits::blocks); !ok)
-    return ok;
-  for (std::size_t i = 0; i < table.blocks.size(); ++i)
-    if (table.blocks[i] >= layout_limits::slots)
-      return refuse("{}.blocks[{}]: {} exceeds {}", field, i, table.blocks[i],
-                    layout_limits::slots - 1);
+  for (std::size_t i = 0; i < table.tails.size(); ++i) {
+    const auto& tail = table.tails[i];
+    const auto item = fmt::format("{}.tails[{}]", field, i);
+    if (auto ok = check_blocks(item, tail.first_block_token, tail.blocks, left); !ok)
+      return ok;
+  }
   return {};
 }
 
@@ -73,6 +92,9 @@ expected<> check_tables(const slice_grant& grant) {
     if (grant.blocks[i].group != grant.ranges[i].group)
       return refuse("{}.group: differs from ranges[{}].group = {}", field, i,
                     grant.ranges[i].group);
+    if (grant.blocks[i].tails.size() != grant.ranges[i].tails.size())
+      return refuse("{}.tails: {} for the {} of ranges[{}]", field, grant.blocks[i].tails.size(),
+                    grant.ranges[i].tails.size(), i);
     if (auto ok = check_table(field, grant.blocks[i]); !ok)
       return ok;
   }

@@ -47,20 +47,35 @@ void write(const group_range& range, wire::GroupRange& out) {
   out.set_group(range.group);
   out.set_begin(range.tokens.begin);
   out.set_end(range.tokens.end);
+  out.mutable_tails()->Add(range.tails.begin(), range.tails.end());
 }
 
 group_range read(const wire::GroupRange& in) {
-  return {in.group(), {in.begin(), in.end()}};
+  return {in.group(), {in.begin(), in.end()}, {in.tails().begin(), in.tails().end()}};
+}
+
+void write(const beam_tail& tail, wire::BeamTail& out) {
+  out.set_first_block_token(tail.first_block_token);
+  out.mutable_blocks()->Add(tail.blocks.begin(), tail.blocks.end());
+}
+
+beam_tail read(const wire::BeamTail& in) {
+  return {in.first_block_token(), {in.blocks().begin(), in.blocks().end()}};
 }
 
 void write(const group_blocks& table, wire::GroupBlocks& out) {
   out.set_group(table.group);
   out.set_first_block_token(table.first_block_token);
   out.mutable_blocks()->Add(table.blocks.begin(), table.blocks.end());
+  for (const auto& tail : table.tails)
+    write(tail, *out.add_tails());
 }
 
 group_blocks read(const wire::GroupBlocks& in) {
-  return {in.group(), in.first_block_token(), {in.blocks().begin(), in.blocks().end()}};
+  group_blocks out{in.group(), in.first_block_token(), {in.blocks().begin(), in.blocks().end()}};
+  for (const auto& tail : in.tails())
+    out.tails.push_back(read(tail));
+  return out;
 }
 
 void write(const aux_data& aux, wire::Aux& out) {

@@ -42,7 +42,7 @@ std::vector<pool_layout> sample_pools() {
 }
 
 lane_pull sample_call() {
-  return {incarnation{1}, 2, {incarnation{3}, 4, 5}, {{"full", {0, 64}}}, 1 << 20, 8, 9};
+  return {incarnation{1}, 2, {incarnation{3}, 4, 5}, {{"full", {0, 64}, {32, 48}}}, 1 << 20, 8, 9};
 }
 
 /// Whether the change makes the manifest one that is refused, with this word in the text.
@@ -157,6 +157,13 @@ BOOST_AUTO_TEST_CASE(a_lane_pull_out_of_bounds_is_refused) {
   BOOST_TEST(!decode_lane_pull(encode(call)));
   call = sample_call();
   call.ranges.assign(layout_limits::groups + 1, call.ranges[0]);
+  BOOST_TEST(!decode_lane_pull(encode(call)));
+  call = sample_call();
+  call.ranges[0].tails.assign(wire_limits::beams - 1, wire_limits::tokens);
+  BOOST_TEST((decode_lane_pull(encode(call)).value() == call));
+  call.ranges[0].tails.push_back(0);
+  BOOST_TEST(!decode_lane_pull(encode(call)));
+  call.ranges[0].tails = {wire_limits::tokens + 1};
   BOOST_TEST(!decode_lane_pull(encode(call)));
   call = sample_call();
   call.number = 0;

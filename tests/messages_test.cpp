@@ -25,7 +25,7 @@ pull_request sample_pull() {
           .receiver_rank = 3,
           .layout_digest = 0xfeedfacecafebeef,
           .receivers = 2,
-          .wants = {{"full", {16, 80}}, {"state", {0, 0}}},
+          .wants = {{"full", {16, 80}, {64, 80}}, {"state", {0, 0}}},
           .have = {0, 2, 300},
           .have_offer = offer_id{9},
           .wants_aux = true,
@@ -38,8 +38,8 @@ slice_grant sample_grant() {
           .offer = offer_id{88},
           .slice = 4,
           .last = true,
-          .ranges = {{"full", {16, 30}}, {"state", {16, 30}}},
-          .blocks = {{"full", 16, {9, 1, 70'000}}, {"state", 0, {3}}},
+          .ranges = {{"full", {16, 30}, {24, 16}}, {"state", state_slot}},
+          .blocks = {{"full", 16, {9, 1, 70'000}, {{24, {5, 8}}, {32, {}}}}, {"state", 0, {3}}},
           .right = {incarnation{99}, 5, 1235},
           .aux = aux_data{{1, 2}, {-1}, std::string("a\0b\xff", 4)}};
 }
@@ -250,6 +250,10 @@ BOOST_AUTO_TEST_CASE(a_value_one_past_its_limit_is_refused_and_named) {
   check_refused("wants[0].begin", pull, [](auto& m) { m.wants[0].tokens = {81, 80}; });
   check_refused("wants[0].end", pull,
                 [](auto& m) { m.wants[0].tokens.end = wire_limits::tokens + 1; });
+  check_refused("wants[0].tails", pull,
+                [](auto& m) { m.wants[0].tails.resize(wire_limits::beams); });
+  check_refused("wants[0].tails", pull,
+                [](auto& m) { m.wants[0].tails[1] = wire_limits::tokens + 1; });
   check_refused("have", pull, [](auto& m) { m.have = {wire_limits::slices}; });
   check_refused("have", pull, [](auto& m) { m.have.resize(wire_limits::slices + 1); });
   check_refused("wants", pull, [](auto& m) {
@@ -276,6 +280,21 @@ BOOST_AUTO_TEST_CASE(a_grant_that_makes_no_sense_is_refused_and_named) {
                 [](auto& m) { m.blocks[0].blocks.resize(wire_limits::blocks + 1); });
   check_refused("blocks[0].blocks[2]", grant,
                 [](auto& m) { m.blocks[0].blocks[2] = layout_limits::slots; });
+  check_refused("blocks[0].tails", grant, [](auto& m) { m.blocks[0].tails.pop_back(); });
+  check_refused("blocks[1].tails", grant, [](auto& m) { m.blocks[1].tails.resize(1); });
+  check_refused("ranges[0].tails", grant, [](auto& m) {
+    m.ranges[0].tails.resize(wire_limits::beams);
+    m.blocks[0].tails.resize(wire_limits::beams);
+  });
+  check_refused("blocks[0].tails[1].first_block_token", grant,
+                [](auto& m) { m.blocks[0].tails[1].first_block_token = wire_limits::tokens + 1; });
+  check_refused("blocks[0].tails[0].blocks[1]", grant,
+                [](auto& m) { m.blocks[0].tails[0].blocks[1] = layout_limits::slots; });
+  // The limit is that of all beams together.
+  check_refused("blocks[0].tails[1].blocks", grant, [](auto& m) {
+    m.blocks[0].tails[0].blocks.resize(wire_limits::blocks - 3);
+    m.blocks[0].tails[1].blocks.resize(1);
+  });
   check_refused("right.epoch", grant, [](auto& m) { m.right.epoch = 1234; });
   check_refused("right.epoch", grant, [](auto& m) { m.right.epoch = 0; });
   check_refused("aux", grant, [](auto& m) { m.last = false; });
@@ -299,7 +318,10 @@ BOOST_AUTO_TEST_CASE(a_value_exactly_at_its_limit_is_accepted) {
   check_good(sample_grant(), [](slice_grant& m) {
     m.slice = wire_limits::slices - 1;
     m.blocks[0].first_block_token = wire_limits::tokens;
-    m.blocks[0].blocks.assign(wire_limits::blocks, layout_limits::slots - 1);
+    m.blocks[0].blocks.assign(wire_limits::blocks - 2, layout_limits::slots - 1);
+    m.blocks[0].tails.assign(wire_limits::beams - 1, {wire_limits::tokens, {}});
+    m.blocks[0].tails[0].blocks = {0, layout_limits::slots - 1};
+    m.ranges[0].tails.assign(wire_limits::beams - 1, wire_limits::tokens);
     m.right.epoch = ~0ull;
     m.aux->opaque.resize(wire_limits::aux_bytes - 12);
     BOOST_TEST(m.aux->bytes() == wire_limits::aux_bytes);
@@ -397,6 +419,8 @@ BOOST_AUTO_TEST_CASE(every_field_of_a_layout_survives_the_wire) {
   layout.pools[0].device_uuid = std::string("\0\1\2", 3);
   layout.groups[0].buffers[1].type = element_type::fp8_e4m3;
   layout.groups[0].buffers[1].role = cache_role::indexer_key;
+  layout.groups[1].buffers[0].role = cache_role::conv;
+  layout.groups[1].buffers[0].section = layout_limits::sections - 1;
   BOOST_TEST((decode_layout(encode(layout)) == layout));
 }
 

@@ -45,19 +45,46 @@ struct handed_group {
   token_range tokens;
   std::map<std::uint32_t, group_blocks>
       blocks; ///< by rank; context ranks count on from `first_context`
+  /// Where the tails of the beams after the first begin.
+  std::vector<std::uint32_t> context_tails{};
+  std::vector<std::uint32_t> generation_tails{};
+
+  /// The beam whose bytes the context side has for a token of a beam.
+  [[nodiscard]] std::uint32_t origin(std::uint32_t beam, std::uint32_t token) const {
+    return beam > 0 && token >= context_tails[beam - 1] ? beam : 0;
+  }
 };
 constexpr std::uint32_t first_context = 1u << 16;
 
 using request = std::map<std::string, handed_group>;
 
 /// One byte of one element: any function of all coordinates that is hard to hit by chance.
-std::uint8_t pattern(const buffer_layout& buffer, std::uint32_t head, std::uint32_t token,
-                     std::uint64_t byte) {
+std::uint8_t pattern(const buffer_layout& buffer, std::uint32_t beam, std::uint32_t head,
+                     std::uint32_t token, std::uint64_t byte) {
   std::uint64_t hash = 0;
   for (std::uint64_t value : {std::uint64_t{buffer.layer}, static_cast<std::uint64_t>(buffer.role),
+                              std::uint64_t{buffer.section}, std::uint64_t{beam},
                               std::uint64_t{head}, std::uint64_t{token}, byte})
     hash = (hash ^ value) * 0x9E3779B97F4A7C15 + (hash >> 31);
   return static_cast<std::uint8_t>(hash >> 56);
+}
+
+/// Calls `visit(slot, beam, token)` for the tokens that a table, or a tail, holds.
+template <class Visitor>
+void for_each_token(const std::vector<std::uint32_t>& blocks, std::uint32_t first,
+                    std::uint32_t per_block, std::uint32_t beam, token_range tokens,
+                    const Visitor& visit) {
+  for (auto token = std::max(tokens.begin, first); token < tokens.end; ++token)
+    visit(std::uint64_t{blocks.at((token - first) / per_block)}, beam, token);
+}
+
+template <class Visitor>
+void for_each_token(const group_blocks& table, std::uint32_t per_block, token_range tokens,
+                    const Visitor& visit) {
+  for_each_token(table.blocks, table.first_block_token, per_block, 0, tokens, visit);
+  std::uint32_t beam = 0;
+  for (const auto& tail : table.tails)
+    for_each_token(tail.blocks, tail.first_block_token, per_block, ++beam, tokens, visit);
 }
 
 /// Calls `visit(pool, address, value)` for every byte of the request's tokens that a rank holds.
@@ -66,18 +93,19 @@ void for_each_byte(const rank_layout& rank, std::uint32_t table_key, const reque
                    const Visitor& visit) {
   for (const auto& group : rank.groups) {
     const auto& given = handed.at(group.name);
-    const auto& table = given.blocks.at(table_key);
     const auto per_block = std::max(group.tokens_per_block, 1u);
     for (const auto& buffer : group.buffers)
-      for (auto token = given.tokens.begin; token < given.tokens.end; ++token) {
-        const std::uint64_t slot = table.blocks[(token - table.first_block_token) / per_block];
-        for (std::uint32_t head = 0; head < buffer.head_count; ++head)
-          for (std::uint64_t byte = 0; byte < buffer.row_bytes(); ++byte)
-            visit(buffer.pool,
-                  buffer.offset + slot * buffer.slot_stride + head * buffer.head_stride +
-                      token % per_block * buffer.token_stride + byte,
-                  pattern(buffer, buffer.first_head + head, token, byte));
-      }
+      for_each_token(given.blocks.at(table_key), per_block, given.tokens,
+                     [&](std::uint64_t slot, std::uint32_t beam, std::uint32_t token) {
+                       for (std::uint32_t head = 0; head < buffer.head_count; ++head)
+                         for (std::uint64_t byte = 0; byte < buffer.row_bytes(); ++byte)
+                           visit(buffer.pool,
+                                 buffer.offset + slot * buffer.slot_stride +
+                                     head * buffer.head_stride +
+                                     token % per_block * buffer.token_stride + byte,
+                                 pattern(buffer, given.origin(beam, token),
+                                         buffer.first_head + head, token, byte));
+                     });
   }
 }
 
@@ -191,20 +219,40 @@ void check_totals(const plan& given) {
 // ----------------------------------------------------------------------------------
 
 group_blocks random_blocks(std::mt19937_64& random, const rank_layout& rank,
-                           const group_layout& group, token_range tokens) {
+                           const group_layout& group, token_range tokens,
+                           const std::vector<std::uint32_t>& tails) {
   const auto per_block = std::max(group.tokens_per_block, 1u);
-  const auto first = pick(random, 0, tokens.begin / per_block);
-  const auto count = (tokens.end + per_block - 1) / per_block - first;
   std::vector<std::uint32_t> ids(rank.pools[group.buffers.front().pool].slots);
   std::iota(ids.begin(), ids.end(), 0u);
   std::ranges::shuffle(ids, random);
-  ids.resize(count);
-  return {group.name, first * per_block, std::move(ids)};
+  const auto take = [&](std::uint32_t first) {
+    const auto end = std::max((tokens.end + per_block - 1) / per_block, first / per_block);
+    const auto count = static_cast<std::ptrdiff_t>(end - first / per_block);
+    const std::vector<std::uint32_t> taken{ids.end() - count, ids.end()};
+    ids.resize(ids.size() - taken.size());
+    return taken;
+  };
+  const auto first = pick(random, 0, tokens.begin / per_block) * per_block;
+  group_blocks table{group.name, first, take(first)};
+  for (const auto tail : tails)
+    table.tails.push_back({tail, take(tail)});
+  return table;
+}
+
+/// Draws where the tails of `count` beams begin on one side.
+std::vector<std::uint32_t> random_tails(std::mt19937_64& random, const group_layout& group,
+                                        std::uint32_t count, token_range tokens) {
+  const auto per_block = std::max(group.tokens_per_block, 1u);
+  std::vector<std::uint32_t> tails;
+  for (; count > 0; --count)
+    tails.push_back(pick(random, 0, (tokens.end + per_block - 1) / per_block) * per_block);
+  return tails;
 }
 
 /// Draws a token range for each group, and block tables for each rank.
 request random_request(std::mt19937_64& random, const tests::instances& given) {
   request result;
+  const auto tails = chance(random, 30) ? pick(random, 1, 2) : 0;
   const auto add = [&](const rank_layout& rank, std::uint32_t key) {
     for (const auto& group : rank.groups) {
       auto& handed = result[group.name];
@@ -212,7 +260,10 @@ request random_request(std::mt19937_64& random, const tests::instances& given) {
         const auto end = group.tokens_per_block == 0 ? 1 : pick(random, 1, 40);
         handed.tokens = {group.tokens_per_block == 0 ? 0 : pick(random, 0, end - 1), end};
       }
-      handed.blocks[key] = random_blocks(random, rank, group, handed.tokens);
+      auto& begin = key < first_context ? handed.generation_tails : handed.context_tails;
+      if (begin.empty())
+        begin = random_tails(random, group, tails, handed.tokens);
+      handed.blocks[key] = random_blocks(random, rank, group, handed.tokens, begin);
     }
   };
   for (const auto& rank : given.context)
@@ -237,7 +288,9 @@ std::vector<plan_blocks> slice_of(const request& handed, const rank_pair& pair, 
     result.push_back({name,
                       {cut(part), cut(part + 1)},
                       with_source ? find(first_context + pair.source) : nullptr,
-                      with_destination ? find(pair.destination) : nullptr});
+                      with_destination ? find(pair.destination) : nullptr,
+                      group.context_tails,
+                      group.generation_tails});
   }
   return result;
 }
@@ -462,6 +515,75 @@ BOOST_AUTO_TEST_CASE(templates_are_remembered_between_plans) {
   const auto second = sides.make({4, 12}, table_from(4, {5, 6}), table_from(0, {1, 2, 3}));
   BOOST_REQUIRE((first.has_value() && second.has_value()));
   BOOST_TEST(first->parts[0].shape == second->parts[0].shape);
+}
+
+BOOST_AUTO_TEST_CASE(what_beams_share_moves_once_and_each_tail_once) {
+  one_pair sides;
+  auto source = table_from(0, {0, 1, 2, 3});
+  source.tails = {{12, {4}}, {12, {5}}};
+  auto destination = table_from(0, {8, 9, 10, 11});
+  destination.tails = {{12, {12}}, {12, {13}}};
+  const auto result = sides.make({0, 16}, source, destination);
+  BOOST_REQUIRE(result.has_value());
+  BOOST_REQUIRE(result->parts.size() == 1u);
+  const std::vector<slot_pair> pairs{{0, 8}, {1, 9}, {2, 10}, {3, 11}, {4, 12}, {5, 13}};
+  BOOST_TEST((result->parts[0].pairs == pairs));
+}
+
+BOOST_AUTO_TEST_CASE(a_tail_that_begins_earlier_takes_what_the_source_shares) {
+  one_pair sides;
+  auto source = table_from(0, {0, 1, 2});
+  source.tails = {{8, {3}}, {4, {4, 5}}, {12, {}}};
+  auto destination = table_from(0, {8, 9, 10});
+  destination.tails = {{4, {11, 12}}, {8, {13}}, {8, {14}}};
+  const auto result = sides.make({0, 12}, source, destination);
+  BOOST_REQUIRE(result.has_value());
+  BOOST_REQUIRE(result->parts.size() == 1u);
+  const std::vector<slot_pair> pairs{{0, 8}, {1, 9}, {2, 10}, {1, 11}, {3, 12}, {5, 13}, {2, 14}};
+  BOOST_TEST((result->parts[0].pairs == pairs));
+}
+
+BOOST_AUTO_TEST_CASE(unlike_beams_and_tails_that_do_not_reach_are_refused) {
+  one_pair sides;
+  const auto one = table_from(0, {0, 1, 2, 3});
+  auto two = one;
+  two.tails = {{12, {4}}};
+  check_refused(sides.make({0, 16}, one, two),
+                "group \"full\": the source has 1 beams, the destination 2; give both as many");
+  auto broken = two;
+  broken.tails[0].blocks.clear();
+  check_refused(sides.make({0, 16}, broken, two),
+                "group \"full\": the source tail of beam 1 covers tokens [12, 12), wanted are [12, "
+                "16)");
+  broken.tails[0] = {12, {16}};
+  check_refused(
+      sides.make({0, 16}, two, broken),
+      "group \"full\": destination block 16 at token 12 is out of range: the pool has 16 slots");
+  broken.tails[0] = {10, {4, 5}};
+  check_refused(sides.make({0, 16}, two, broken),
+                "group \"full\": the destination tail of beam 1's first token 10 is not a multiple "
+                "of its 4 tokens per block");
+}
+
+BOOST_AUTO_TEST_CASE(states_of_many_elements_move_in_few_runs) {
+  auto model = one_pair::model();
+  model.state = handoff::state_spec{{1}, 3u << 20, 64, 4096};
+  const auto generation = build(model, block_of(4), instance_role::generation);
+  for (const std::uint32_t tp : {1u, 3u, 16u}) {
+    const auto context =
+        build(model, block_of(8, inner_order::nhd, pool_order::tensor, tp), instance_role::context);
+    const auto table = make_pairs(context, 0, generation, 0);
+    BOOST_REQUIRE(table.has_value());
+    std::uint64_t moved = 0;
+    for (const auto& pair : table->pairs) {
+      const planner maker{context[pair.source], generation[0], pair};
+      const group_blocks slot{"state", 0, {5}};
+      const auto result = make(maker, {{"state", state_slot, &slot, &slot}});
+      BOOST_TEST(result.fragments == 2u);
+      moved += result.bytes;
+    }
+    BOOST_TEST(moved == (3u << 20) + 64 * 4096);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(slots_without_a_table_are_left_zero) {

@@ -2,12 +2,40 @@
 
 #include <algorithm>
 
+#include "transport/plan/block_tables.hpp"
+
 namespace baton {
 
 namespace {
 
 /// How often an event that is not complete is looked at.
 constexpr std::chrono::microseconds look_again{100};
+
+/// The blocks of tokens `[begin, end)` of a table or a tail that starts at `first`: one a token.
+void pair_up(std::vector<slot_pair>& pairs, const std::vector<std::uint32_t>& source,
+             std::uint32_t source_first, const std::vector<std::uint32_t>& destination,
+             std::uint32_t destination_first, token_range tokens) {
+  for (auto token = tokens.begin; token < tokens.end; ++token)
+    pairs.push_back({source.at(token - source_first), destination.at(token - destination_first)});
+}
+
+/// All pairs of one range: beam 0, then what the other beams have of their own.
+std::vector<slot_pair> pairs_of(const group_range& range, const group_blocks& source,
+                                const group_blocks& destination) {
+  std::vector<slot_pair> pairs;
+  pair_up(pairs, source.blocks, source.first_block_token, destination.blocks,
+          destination.first_block_token, range.tokens);
+  for (std::size_t i = 0; i < range.tails.size(); ++i) {
+    const auto& from = source.tails.at(i);
+    const auto& to = destination.tails.at(i);
+    const auto begin = std::max(range.tokens.begin, to.first_block_token);
+    pair_up(pairs, source.blocks, source.first_block_token, to.blocks, to.first_block_token,
+            {begin, std::min(range.tokens.end, from.first_block_token)});
+    pair_up(pairs, from.blocks, from.first_block_token, to.blocks, to.first_block_token,
+            {std::max(begin, from.first_block_token), range.tokens.end});
+  }
+  return pairs;
+}
 
 } // namespace
 
@@ -106,16 +134,10 @@ void fake_plane::pull(session_key owner, pull_job work,
         {}, [done = std::move(done)] { done(fail(errc::cancelled, "the session has retired")); });
   job entry{owner, std::move(work), {}, 0, std::move(done), false};
   for (std::size_t i = 0; i < entry.what.ranges.size(); ++i) {
-    // One block a token: what the sessions' tests use.
-    const auto& [group, tokens] = entry.what.ranges[i];
-    const auto& source = entry.what.source_blocks[i];
-    const auto& tables = entry.what.destination_blocks;
-    const auto table = std::find_if(tables.begin(), tables.end(),
-                                    [&](const auto& t) { return t.group == source.group; });
-    for (auto token = tokens.begin; token < tokens.end; ++token)
-      entry.steps.push_back({group,
-                             {source.blocks.at(token - source.first_block_token),
-                              table->blocks.at(token - table->first_block_token)}});
+    const auto& range = entry.what.ranges[i];
+    const auto* table = find_table(entry.what.destination_blocks, range.group);
+    for (const auto& pair : pairs_of(range, entry.what.source_blocks[i], *table))
+      entry.steps.push_back({range.group, pair});
   }
   const auto id = ++last_job_;
   jobs_.emplace(id, std::move(entry));

@@ -75,7 +75,8 @@ struct fake_fabric {
   std::unordered_map<incarnation, fake_plane*> planes;
 };
 
-/// A data plane without bytes: each block holds one number (what was last written into it), and a
+/// A data plane without bytes: each block holds one token, or one state, and of it one number (what
+/// was last written into it), and a
 /// pull reads and writes these numbers block by block in virtual time, just as a real lane would:
 /// the owner may rewrite a block in the middle, and only the lease tells. For tests of the session
 /// protocol. Not thread-safe.

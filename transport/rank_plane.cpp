@@ -81,15 +81,21 @@ expected<plan> plan_job(const planner& plans, const pull_job& job, lane_kind lan
                 job.source_blocks.size());
   std::vector<plan_blocks> blocks;
   for (std::size_t i = 0; i < job.ranges.size(); ++i) {
-    const auto& [group, tokens] = job.ranges[i];
+    const auto& [group, tokens, tails] = job.ranges[i];
     if (tokens.empty() || std::ranges::find(plans.groups(), group) == plans.groups().end())
       continue;
     const auto* destination = find_table(job.destination_blocks, group);
     if (destination == nullptr || job.source_blocks[i].group != group)
       return fail(errc::invalid_argument, "pull: group \"{}\" has no {} blocks", group,
                   destination == nullptr ? "destination" : "source");
-    blocks.push_back(
-        {group, tokens, lane == lane_kind::mapped ? &job.source_blocks[i] : nullptr, destination});
+    if (tails_of(*destination) != tails)
+      return fail(errc::invalid_argument,
+                  "pull: the beams of group \"{}\" are granted for other tails than they have",
+                  group);
+    if (lane == lane_kind::mapped)
+      blocks.push_back({group, tokens, &job.source_blocks[i], destination});
+    else
+      blocks.push_back({group, tokens, nullptr, destination, tails_of(job.source_blocks[i])});
   }
   return plans.make(blocks);
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <numeric>
+#include <tuple>
 
 #include <boost/test/unit_test.hpp>
 #include <fmt/ranges.h>
@@ -70,7 +71,7 @@ side_spec random_side(std::mt19937_64& random, const model_spec& model) {
   side.tokens_per_block = std::array{1u, 2u, 3u, 4u, 5u, 8u}[pick(random, 0, 5)];
   side.inner = static_cast<handoff::inner_order>(pick(random, 0, 1));
   side.pool = static_cast<handoff::pool_order>(pick(random, 0, 2));
-  side.blocks = 64 / side.tokens_per_block + pick(random, 1, 8);
+  side.blocks = 128 / side.tokens_per_block + pick(random, 4, 12);
   return side;
 }
 
@@ -123,6 +124,119 @@ void disarrange(std::mt19937_64& random, std::vector<rank_layout>& ranks) {
   }
 }
 
+/// What the scenario's models do not have, alike on both sides.
+struct extras {
+  std::uint32_t scale_dim = 0; ///< of block scales for key and value; 0: none
+  element_type scale_type = element_type::fp32;
+  std::uint32_t indexer_dim = 0; ///< of a cache of indexer keys, one head on every rank; 0: none
+  std::vector<std::uint32_t> sections; ///< elements of each section of the convolution; empty: none
+  element_type section_type = element_type::bf16;
+};
+
+extras random_extras(std::mt19937_64& random, const model_spec& model) {
+  extras more;
+  if (chance(random, 30) && !model.mla)
+    more.scale_dim = pick(random, 1, 2);
+  more.scale_type = chance(random, 50) ? element_type::fp32 : element_type::byte;
+  if (chance(random, 30))
+    more.indexer_dim = pick(random, 1, 3);
+  if (model.state && chance(random, 60))
+    for (auto count = pick(random, 1, 3); count > 0; --count)
+      more.sections.push_back(pick(random, 8, 24));
+  more.section_type = chance(random, 50) ? element_type::bf16 : element_type::byte;
+  return more;
+}
+
+/// Puts buffers, packed in this order, into the slots of their group's pool, or into a pool of
+/// their own where that has another order.
+void place(rank_layout& rank, group_layout& group, std::vector<buffer_layout> buffers, bool hnd) {
+  if (buffers.empty())
+    return;
+  const auto pool = group.buffers.front().pool;
+  const bool shared = std::ranges::all_of(group.buffers, [&](const buffer_layout& buffer) {
+    return buffer.pool == pool && buffer.slot_stride == rank.pools[pool].slot_bytes;
+  });
+  const auto target = shared ? pool : static_cast<std::uint32_t>(rank.pools.size());
+  if (!shared)
+    rank.pools.push_back({memory_kind::host, 0, {}, 0, rank.pools[pool].slots});
+  auto& slot_bytes = rank.pools[target].slot_bytes;
+  const auto tokens = std::max(group.tokens_per_block, 1u);
+  for (auto& buffer : buffers) {
+    const auto row = buffer.row_bytes();
+    buffer.pool = target;
+    buffer.offset = slot_bytes;
+    buffer.head_stride = hnd ? row * tokens : row;
+    buffer.token_stride = hnd ? row : row * buffer.head_count;
+    slot_bytes += row * tokens * buffer.head_count;
+  }
+  std::ranges::move(buffers, std::back_inserter(group.buffers));
+  for (auto& buffer : group.buffers)
+    if (buffer.pool == target)
+      buffer.slot_stride = slot_bytes;
+  std::ranges::sort(group.buffers, {}, [](const buffer_layout& buffer) {
+    return std::tuple{buffer.layer, buffer.role, buffer.section};
+  });
+}
+
+std::vector<buffer_layout> beside_keys(const group_layout& group, const extras& more) {
+  std::vector<buffer_layout> buffers;
+  const auto add = [&](buffer_layout buffer, cache_role role, std::uint32_t dim,
+                       element_type type) {
+    buffer.role = role;
+    buffer.head_dim = dim;
+    buffer.type = type;
+    if (dim > 0)
+      buffers.push_back(buffer);
+  };
+  for (auto buffer : group.buffers) {
+    if (buffer.role == cache_role::key)
+      add(buffer, cache_role::key_scale, more.scale_dim, more.scale_type);
+    if (buffer.role == cache_role::value)
+      add(buffer, cache_role::value_scale, more.scale_dim, more.scale_type);
+    buffer.first_head = 0;
+    buffer.head_count = buffer.total_heads = 1;
+    if (buffer.role == cache_role::key || buffer.role == cache_role::latent)
+      add(buffer, cache_role::indexer_key, more.indexer_dim, element_type::fp8_e4m3);
+  }
+  return buffers;
+}
+
+std::vector<buffer_layout> sections_of(const rank_layout& rank, const group_layout& group,
+                                       const extras& more) {
+  std::vector<buffer_layout> buffers;
+  const auto shard = rank.attention_dp ? 0 : rank.tp_rank();
+  const auto shards = rank.attention_dp ? 1 : rank.tp_size;
+  for (auto buffer : group.buffers) {
+    if (buffer.role != cache_role::ssm)
+      continue;
+    buffer.role = cache_role::conv;
+    buffer.head_dim = 1;
+    buffer.type = more.section_type;
+    for (buffer.section = 0; buffer.section < more.sections.size(); ++buffer.section) {
+      buffer.total_heads = more.sections[buffer.section];
+      buffer.first_head = buffer.total_heads * shard / shards;
+      buffer.head_count = buffer.total_heads * (shard + 1) / shards - buffer.first_head;
+      buffers.push_back(buffer);
+    }
+  }
+  return buffers;
+}
+
+void add_extras(std::mt19937_64& random, std::vector<rank_layout>& ranks, const extras& more) {
+  const bool hnd = chance(random, 50);
+  for (auto& rank : ranks)
+    for (auto& group : rank.groups) {
+      if (group.is_state() && !more.sections.empty()) {
+        auto sections = sections_of(rank, group, more);
+        std::erase_if(group.buffers,
+                      [](const buffer_layout& buffer) { return buffer.role == cache_role::conv; });
+        place(rank, group, std::move(sections), hnd);
+      } else if (!group.is_state()) {
+        place(rank, group, beside_keys(group, more), hnd);
+      }
+    }
+}
+
 std::string describe(const side_spec& side) {
   return fmt::format("tp{} pp{} {} dp{} tokens{} inner{} pool{}", side.tp, side.pp, side.pp_layers,
                      side.attention_dp ? 1 : 0, side.tokens_per_block, static_cast<int>(side.inner),
@@ -159,12 +273,17 @@ instances random_instances(std::mt19937_64& random) {
   const auto model = random_model(random);
   const auto context = random_side(random, model);
   const auto generation = random_side(random, model);
+  const auto more = random_extras(random, model);
   instances result{build(model, context, instance_role::context),
                    build(model, generation, instance_role::generation),
-                   fmt::format("layers{} heads{} dim{} mla{} groups{} state{}: {} -> {}",
+                   fmt::format("layers{} heads{} dim{} mla{} groups{} state{} scales{} indexer{} "
+                               "sections{}: {} -> {}",
                                model.layers, model.kv_heads, model.head_dim, model.mla,
-                               model.groups.size(), model.state.has_value(), describe(context),
+                               model.groups.size(), model.state.has_value(), more.scale_dim,
+                               more.indexer_dim, more.sections, describe(context),
                                describe(generation))};
+  add_extras(random, result.context, more);
+  add_extras(random, result.generation, more);
   disarrange(random, result.context);
   disarrange(random, result.generation);
   return result;

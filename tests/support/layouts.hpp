@@ -32,8 +32,9 @@ struct instances {
 };
 
 /// Small random instances of all kinds: heads that match, do not match or are replicated; MLA;
-/// uneven stages; groups with windows; state; block sizes, inner and pool orders that differ;
-/// value before key; padding between and in slots.
+/// uneven stages; groups with windows; block scales and an indexer beside the keys; state, also
+/// with sections of the convolution; block sizes, inner and pool orders that differ; value before
+/// key; padding between and in slots.
 [[nodiscard]] instances random_instances(std::mt19937_64& random);
 
 } // namespace baton::tests

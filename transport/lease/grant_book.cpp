@@ -5,6 +5,18 @@
 #include "transport/plan/block_tables.hpp"
 
 namespace baton {
+namespace {
+
+expected<> check_blocks(const std::string& group, const std::vector<std::uint32_t>& blocks,
+                        std::uint64_t slots) {
+  for (const auto block : blocks)
+    if (block >= slots)
+      return fail(errc::invalid_argument, "grant: block {} of group \"{}\", whose pools have {}",
+                  block, group, slots);
+  return {};
+}
+
+} // namespace
 
 grant_book::grant_book(lease_table table, const rank_layout& layout) : table_{std::move(table)} {
   for (const auto& group : layout.groups)
@@ -16,15 +28,16 @@ expected<> grant_book::check(const grant_spec& spec) const {
     return fail(errc::invalid_argument, "grant: {} ranges and {} block tables", spec.ranges.size(),
                 spec.blocks.size());
   for (std::size_t i = 0; i < spec.ranges.size(); ++i) {
-    const auto& [group, first, blocks] = spec.blocks[i];
-    const auto slots = slots_.find(group);
-    if (slots == slots_.end() || group != spec.ranges[i].group)
+    const auto& table = spec.blocks[i];
+    const auto slots = slots_.find(table.group);
+    if (slots == slots_.end() || table.group != spec.ranges[i].group)
       return fail(errc::invalid_argument, "grant: blocks of group \"{}\" for ranges of \"{}\"",
-                  group, spec.ranges[i].group);
-    for (const auto block : blocks)
-      if (block >= slots->second)
-        return fail(errc::invalid_argument, "grant: block {} of group \"{}\", whose pools have {}",
-                    block, group, slots->second);
+                  table.group, spec.ranges[i].group);
+    if (auto ok = check_blocks(table.group, table.blocks, slots->second); !ok)
+      return ok;
+    for (const auto& tail : table.tails)
+      if (auto ok = check_blocks(table.group, tail.blocks, slots->second); !ok)
+        return ok;
   }
   return {};
 }

@@ -17,6 +17,14 @@ namespace baton {
   return found == tables.end() ? nullptr : &*found;
 }
 
+/// Returns where the tails of a table's further beams begin, as a `group_range` says it.
+[[nodiscard]] inline std::vector<std::uint32_t> tails_of(const group_blocks& table) {
+  std::vector<std::uint32_t> tokens;
+  for (const auto& tail : table.tails)
+    tokens.push_back(tail.first_block_token);
+  return tokens;
+}
+
 /// Returns how many slots every buffer of a group of this rank has: block ids are below it.
 [[nodiscard]] inline std::uint64_t slots_of(const rank_layout& layout,
                                             const group_layout& group) noexcept {

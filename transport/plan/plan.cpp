@@ -117,41 +117,48 @@ struct strided_ids {
   std::ptrdiff_t step = 0;
 };
 
-/// The block table of one side of one group; `table` may be null.
+/// The block table of one side of one group, or of a beam's tail there.
 struct side_blocks {
   std::string_view side;
-  const group_blocks* table = nullptr;
   std::uint32_t tokens_per_block = 1;
   std::uint64_t slots = 0;
+  bool known = false; ///< whether there are blocks at all
+  std::uint32_t first_token = 0;
+  std::span<const std::uint32_t> blocks{};
+  std::size_t beam = 0; ///< whose tail it is; 0: the table
 
-  /// Returns the ids of the blocks that hold `token`, `token + period` and so on; zeros without a
-  /// table.
+  /// Returns the ids of the blocks that hold `token`, `token + period` and so on; zeros where none
+  /// are known.
   [[nodiscard]] strided_ids every(std::uint64_t period, std::uint64_t token) const noexcept {
     static constexpr std::uint32_t zero = 0;
-    return table == nullptr
-               ? strided_ids{&zero, 0}
-               : strided_ids{at(token), static_cast<std::ptrdiff_t>(period / tokens_per_block)};
+    return known ? strided_ids{at(token), static_cast<std::ptrdiff_t>(period / tokens_per_block)}
+                 : strided_ids{&zero, 0};
   }
 
   [[nodiscard]] expected<> check(std::string_view group, token_range tokens) const {
-    if (table == nullptr)
+    if (!known)
       return {};
-    if (table->first_block_token % tokens_per_block != 0)
+    if (first_token % tokens_per_block != 0)
       return fail(errc::invalid_argument,
-                  "group \"{}\": the {} table's first token {} is not a multiple of its {} tokens "
+                  "group \"{}\": the {}'s first token {} is not a multiple of its {} tokens "
                   "per block",
-                  group, side, table->first_block_token, tokens_per_block);
-    const auto end = table->first_block_token + table->blocks.size() * tokens_per_block;
-    if (tokens.begin < table->first_block_token || tokens.end > end)
+                  group, name(), first_token, tokens_per_block);
+    const auto end = first_token + blocks.size() * tokens_per_block;
+    if (tokens.begin < first_token || tokens.end > end)
       return fail(errc::invalid_argument,
-                  "group \"{}\": the {} table covers tokens [{}, {}), wanted are [{}, {})", group,
-                  side, table->first_block_token, end, tokens.begin, tokens.end);
+                  "group \"{}\": the {} covers tokens [{}, {}), wanted are [{}, {})", group, name(),
+                  first_token, end, tokens.begin, tokens.end);
     return check_ids(group, {at(tokens.begin), at(tokens.end - 1) + 1});
   }
 
 private:
+  [[nodiscard]] std::string name() const {
+    return beam == 0 ? fmt::format("{} table", side)
+                     : fmt::format("{} tail of beam {}", side, beam);
+  }
+
   [[nodiscard]] const std::uint32_t* at(std::uint64_t token) const noexcept {
-    return table->blocks.data() + (token - table->first_block_token) / tokens_per_block;
+    return blocks.data() + (token - first_token) / tokens_per_block;
   }
 
   [[nodiscard]] expected<> check_ids(std::string_view group,
@@ -165,11 +172,47 @@ private:
     if (signs >> 31 == 0)
       return {};
     const auto bad = std::ranges::find_if(ids, [&](std::uint32_t id) { return id >= slots; });
-    const auto block = static_cast<std::uint64_t>(&*bad - table->blocks.data());
+    const auto block = static_cast<std::uint64_t>(&*bad - blocks.data());
     return fail(errc::invalid_argument,
                 "group \"{}\": {} block {} at token {} is out of range: the pool has {} slots",
-                group, side, *bad, table->first_block_token + block * tokens_per_block, slots);
+                group, side, *bad, first_token + block * tokens_per_block, slots);
   }
+};
+
+/// All blocks of one side of one group: what beam 0 has and the others share, and their tails.
+class side_beams {
+public:
+  /// @param table may be null; then the tails begin as `tails` says.
+  side_beams(side_blocks side, const group_blocks* table, std::span<const std::uint32_t> tails)
+      : side_{side}, table_{table}, tails_{tails} {
+    side_.known = table != nullptr;
+  }
+
+  [[nodiscard]] std::size_t tails() const noexcept {
+    return table_ ? table_->tails.size() : tails_.size();
+  }
+  [[nodiscard]] side_blocks shared() const noexcept {
+    auto result = side_;
+    if (table_) {
+      result.first_token = table_->first_block_token;
+      result.blocks = table_->blocks;
+    }
+    return result;
+  }
+  /// @param beam from 1 to `tails()`.
+  [[nodiscard]] side_blocks tail(std::size_t beam) const noexcept {
+    auto result = side_;
+    result.beam = beam;
+    result.first_token = table_ ? table_->tails[beam - 1].first_block_token : tails_[beam - 1];
+    if (table_)
+      result.blocks = table_->tails[beam - 1].blocks;
+    return result;
+  }
+
+private:
+  side_blocks side_;
+  const group_blocks* table_;
+  std::span<const std::uint32_t> tails_;
 };
 
 /// Pairs the ids of two tables, in a form that a vector takes in at once, without zeroing its
@@ -225,13 +268,22 @@ void append(std::vector<slot_pair>& pairs, std::size_t count, const strided_ids&
 /// Cuts one group's tokens where a block of either side ends, and sorts the pieces by their shape.
 ///
 /// The cuts repeat after the least common multiple of the block sizes, and within that period no
-/// shape occurs twice: so all whole periods are planned together, piece by piece.
+/// shape occurs twice: so all whole periods are planned together, piece by piece. The beams of a
+/// request are cut alike, so their tails share the shapes.
 class planner::group_walk {
 public:
-  group_walk(const planner& owner, std::uint32_t group, side_blocks source, side_blocks destination)
-      : owner_{owner}, group_{group}, source_{source}, destination_{destination} {}
+  group_walk(const planner& owner, std::uint32_t group) : owner_{owner}, group_{group} {}
 
-  void add_to(plan& out, token_range tokens) {
+  /// Checks and takes in the tokens that lie in these blocks.
+  expected<> add(const side_blocks& source, const side_blocks& destination, token_range tokens) {
+    if (tokens.empty())
+      return {};
+    if (auto ok = source.check(owner_.groups_[group_], tokens); !ok)
+      return ok;
+    if (auto ok = destination.check(owner_.groups_[group_], tokens); !ok)
+      return ok;
+    source_ = source;
+    destination_ = destination;
     const auto period =
         std::lcm<std::uint64_t>(source_.tokens_per_block, destination_.tokens_per_block);
     const std::uint64_t end = tokens.end;
@@ -241,6 +293,21 @@ public:
     if (high > low)
       walk(low, low + period, (high - low) / period, period);
     walk(high, end, 1, period);
+    return {};
+  }
+
+  /// The beam's own tokens of a range: before the source's tail begins, they are beam 0's there.
+  expected<> add_tail(const side_beams& source, const side_beams& destination, std::size_t beam,
+                      token_range tokens) {
+    const auto from = source.tail(beam);
+    const auto to = destination.tail(beam);
+    const auto begin = std::max(tokens.begin, to.first_token);
+    if (auto ok = add(source.shared(), to, {begin, std::min(tokens.end, from.first_token)}); !ok)
+      return ok;
+    return add(from, to, {std::max(begin, from.first_token), tokens.end});
+  }
+
+  void add_to(plan& out) {
     for (auto& item : shapes_)
       add_part(out, item);
   }
@@ -370,14 +437,22 @@ expected<> planner::add_group(plan& out, std::uint32_t group, const plan_blocks&
   if (blocks.tokens.empty())
     return {};
   const auto& moved = moved_[group];
-  const side_blocks source{"source", blocks.source, moved.source_tokens, moved.source_slots};
-  const side_blocks destination{"destination", blocks.destination, moved.destination_tokens,
-                                moved.destination_slots};
-  if (auto ok = source.check(groups_[group], blocks.tokens); !ok)
+  const side_beams source{
+      {"source", moved.source_tokens, moved.source_slots}, blocks.source, blocks.source_tails};
+  const side_beams destination{{"destination", moved.destination_tokens, moved.destination_slots},
+                               blocks.destination,
+                               blocks.destination_tails};
+  if (source.tails() != destination.tails())
+    return fail(errc::invalid_argument,
+                "group \"{}\": the source has {} beams, the destination {}; give both as many",
+                groups_[group], source.tails() + 1, destination.tails() + 1);
+  group_walk walk{*this, group};
+  if (auto ok = walk.add(source.shared(), destination.shared(), blocks.tokens); !ok)
     return ok;
-  if (auto ok = destination.check(groups_[group], blocks.tokens); !ok)
-    return ok;
-  group_walk{*this, group, source, destination}.add_to(out, blocks.tokens);
+  for (std::size_t beam = 1; beam <= source.tails(); ++beam)
+    if (auto ok = walk.add_tail(source, destination, beam, blocks.tokens); !ok)
+      return ok;
+  walk.add_to(out);
   return {};
 }
 

@@ -62,7 +62,7 @@ struct plan_part {
 ///
 /// **Stream order** (the byte order of the staged lane; both sides derive it independently): for
 /// each part in order, for each pair in order, for each run in order, its bytes. It depends on
-/// layouts, groups and token ranges only, never on slot numbers.
+/// layouts, groups, token ranges and the beginnings of tails only, never on slot numbers.
 struct plan {
   std::vector<plan_part> parts;
   std::uint64_t bytes = 0;
@@ -75,6 +75,9 @@ struct plan_blocks {
   token_range tokens;
   const group_blocks* source = nullptr;      ///< nullptr: the source slots are left 0 and unchecked
   const group_blocks* destination = nullptr; ///< nullptr: likewise
+  /// Where the tails of further beams begin on a side without a table; a table says it itself.
+  std::vector<std::uint32_t> source_tails{};
+  std::vector<std::uint32_t> destination_tails{};
 };
 
 /// Makes the plans from one source rank to one receiver, and remembers their templates.
@@ -92,12 +95,13 @@ public:
   [[nodiscard]] const std::vector<std::string>& groups() const noexcept { return groups_; }
 
   /// Plans the given token ranges; groups that this pair does not move are skipped, missing ones
-  /// and empty ranges move nothing. The order of `blocks` does not matter. Takes O(blocks), and
+  /// and empty ranges move nothing. The order of `blocks` does not matter. What beams share on the
+  /// destination is moved once, from beam 0; each destination tail is filled from the source's tail
+  /// of the same beam, and where that has not begun yet from beam 0. Takes O(blocks), and
   /// O(template) the first time a shape is seen.
   ///
-  /// @returns `invalid_argument` for a group given twice, a table that does not cover its range, or
-  /// a block
-  ///          id outside of its pools; the text names them.
+  /// @returns `invalid_argument` for a group given twice, a table that does not cover its range, a
+  ///          block id outside of its pools, or unlike counts of beams; the text names them.
   [[nodiscard]] expected<plan> make(std::span<const plan_blocks> blocks) const;
 
 private:

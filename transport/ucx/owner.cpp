@@ -17,7 +17,8 @@ constexpr auto taken_back = "the blocks were taken back";
 
 bool covers(const std::vector<group_range>& granted, const group_range& wanted) {
   return wanted.tokens.empty() || std::ranges::any_of(granted, [&](const group_range& range) {
-           return range.group == wanted.group && range.tokens.begin <= wanted.tokens.begin &&
+           return range.group == wanted.group && range.tails == wanted.tails &&
+                  range.tokens.begin <= wanted.tokens.begin &&
                   range.tokens.end >= wanted.tokens.end;
          });
 }
@@ -102,7 +103,7 @@ expected<plan> ucx_owner::plan_for(const lane_pull& call, const grant_record& re
       return fail(errc::invalid_argument, "tokens [{}, {}) of group \"{}\" were not granted",
                   range.tokens.begin, range.tokens.end, range.group);
     if (const auto* table = find_table(record.spec.blocks, range.group))
-      blocks.push_back({range.group, range.tokens, table, nullptr});
+      blocks.push_back({range.group, range.tokens, table, nullptr, {}, range.tails});
   }
   auto what = plans.make(blocks);
   if (what && what->bytes != call.bytes)
