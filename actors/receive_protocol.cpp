@@ -6,12 +6,9 @@
 namespace baton {
 namespace {
 
-std::optional<token_range> find_range(const std::vector<group_range>& ranges,
-                                      const std::string& group) {
-  for (const auto& range : ranges)
-    if (range.group == group)
-      return range.tokens;
-  return std::nullopt;
+const group_range* find_range(const std::vector<group_range>& ranges, const std::string& group) {
+  const auto found = std::ranges::find(ranges, group, &group_range::group);
+  return found == ranges.end() ? nullptr : &*found;
 }
 
 } // namespace
@@ -160,12 +157,12 @@ bool receive_protocol::fully_granted(const source_route& source) const {
 
 expected<> receive_protocol::check(const source_route& source, const slice_grant& grant) const {
   for (const auto& range : grant.ranges) {
-    const auto wanted = find_range(spec_.wants, range.group);
+    const auto* wanted = find_range(spec_.wants, range.group);
     const bool known =
         std::find(source.groups.begin(), source.groups.end(), range.group) != source.groups.end();
-    if (!wanted || !known ||
+    if (!wanted || !known || range.tails != wanted->tails ||
         (!range.tokens.empty() &&
-         (range.tokens.begin < wanted->begin || range.tokens.end > wanted->end)))
+         (range.tokens.begin < wanted->tokens.begin || range.tokens.end > wanted->tokens.end)))
       return fail(errc::invalid_argument,
                   "context rank {} granted tokens [{}, {}) of group '{}' of request {}, which were "
                   "not asked for",
@@ -182,8 +179,8 @@ expected<> receive_protocol::check_cover(const source_route& source) const {
   for (const auto& want : wants_of(source)) {
     std::vector<token_range> pieces;
     for (const auto& [slice, ranges] : progress.slices)
-      if (const auto piece = find_range(ranges, want.group); piece && !piece->empty())
-        pieces.push_back(*piece);
+      if (const auto* piece = find_range(ranges, want.group); piece && !piece->tokens.empty())
+        pieces.push_back(piece->tokens);
     std::sort(pieces.begin(), pieces.end(),
               [](const auto& a, const auto& b) { return a.begin < b.begin; });
     auto covered = want.tokens.begin;

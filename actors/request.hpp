@@ -26,8 +26,10 @@ struct send_slice {
   token_range tokens{};
   /// Whether the request's cache is complete with this slice.
   bool last = true;
-  /// Where the tokens lie: one table per group of this rank. Leading blocks that a sliding window
-  /// has passed may be left out.
+  /// Where the tokens lie: one table per group of this rank. Leading blocks that no receiver wants
+  /// may be left out: a sliding window has passed them, or the receivers have them cached. State is
+  /// read with the last slice, and its table may be left out before. Each table of each slice has a
+  /// tail for every beam but the first.
   std::vector<group_blocks> blocks{};
   /// Goes with the last slice.
   std::optional<aux_data> aux;
@@ -45,7 +47,9 @@ struct receive_request {
   disaggregated_params context{};  ///< from the context side, by way of the router
   std::uint32_t tokens = 0;        ///< length of the prompt
   std::uint32_t cached_tokens = 0; ///< leading tokens that this rank has already; not written
-  /// Where the tokens go: one table per group of this rank.
+  /// Where the tokens go: one table per group of this rank. With beams each has their tails, and
+  /// what lies before a tail is written once, into the blocks of beam 0. State goes into its slot
+  /// unless all tokens are cached.
   std::vector<group_blocks> blocks{};
   std::chrono::milliseconds timeout = default_timeout;
   /// The GPU work that still uses the blocks: nothing is written into them before it is complete.

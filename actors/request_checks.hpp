@@ -10,8 +10,8 @@
 namespace baton {
 
 /// Checks an offered slice against the rank's layout: known groups, each once, tables aligned to
-/// blocks and covering the slice's tokens (leading ones that a window has passed may be missing),
-/// ids within the pools, aux size.
+/// blocks and reaching the slice's end (whether leading blocks may be missing is up to the
+/// receivers), tails likewise, as many of them in each group, ids within the pools, aux size.
 ///
 /// @returns `invalid_argument`; the text names the request, the field and the value.
 [[nodiscard]] expected<> check(const rank_layout& layout, const send_slice& slice);
@@ -20,12 +20,13 @@ namespace baton {
 [[nodiscard]] expected<> check(const rank_layout& layout, const receive_request& request);
 
 /// Returns the tokens that a receive wants, per group of the rank: from `cached_tokens` on, or from
-/// the start of the group's window, whichever is later.
+/// the start of the group's window, whichever is later. State is wanted as a whole, or not at all
+/// if all tokens are cached.
 [[nodiscard]] std::vector<group_range> wants_of(const rank_layout& layout,
                                                 const receive_request& request);
 
-/// Drops the blocks that hold none of the slice's tokens, so that grants stay small. `slice` must
-/// have been checked.
+/// Drops the blocks that hold none of the slice's tokens, so that grants stay small, and the tables
+/// of state of all slices but the last. `slice` must have been checked.
 void trim(const rank_layout& layout, send_slice& slice);
 
 } // namespace baton

@@ -115,6 +115,38 @@ void send_protocol::grant_all(receiver& to) {
       return;
 }
 
+/// What of a wanted range becomes ready with a slice.
+token_range send_protocol::offered(const group_range& want, const send_slice& slice) const {
+  if (std::find(spec_.states.begin(), spec_.states.end(), want.group) == spec_.states.end())
+    return intersect(want.tokens, slice.tokens);
+  return slice.last ? intersect(want.tokens, state_slot) : token_range{};
+}
+
+expected<> send_protocol::add_range(slice_grant& message, const receiver& to,
+                                    const group_range& want) const {
+  const auto& slice = spec_.slices[message.slice];
+  const auto* table = find_table(slice.blocks, want.group);
+  const auto tokens = offered(want, slice);
+  if (!table || tokens.empty())
+    return {};
+  if (tokens.begin < table->first_block_token)
+    return fail(
+        errc::invalid_argument,
+        "request {}: generation rank {} wants tokens of group '{}' from {} on, but the "
+        "context rank's blocks begin at token {}; leave out only blocks that the window has "
+        "passed or that every receiver has cached",
+        spec_.request, to.call.receiver_rank, want.group, tokens.begin, table->first_block_token);
+  if (table->tails.size() != want.tails.size())
+    return fail(errc::invalid_argument,
+                "request {}: {} beams of group '{}' are offered, but generation rank {} has blocks "
+                "for {}; give both sides the same number of beams",
+                spec_.request, table->tails.size() + 1, want.group, to.call.receiver_rank,
+                want.tails.size() + 1);
+  message.ranges.push_back({want.group, tokens, want.tails});
+  message.blocks.push_back(*table);
+  return {};
+}
+
 bool send_protocol::grant(receiver& to, std::uint32_t index) {
   const auto& slice = spec_.slices[index];
   slice_grant message;
@@ -123,17 +155,11 @@ bool send_protocol::grant(receiver& to, std::uint32_t index) {
   message.offer = spec_.offer;
   message.slice = index;
   message.last = slice.last;
-  for (const auto& want : to.call.wants) {
-    const auto* table = find_table(slice.blocks, want.group);
-    if (!table)
-      continue;
-    auto tokens = intersect(want.tokens, slice.tokens);
-    tokens.begin = std::max(tokens.begin, table->first_block_token);
-    if (tokens.empty())
-      continue;
-    message.ranges.push_back({want.group, tokens});
-    message.blocks.push_back(*table);
-  }
+  for (const auto& want : to.call.wants)
+    if (auto ok = add_range(message, to, want); !ok) {
+      end(attempt_failure{std::move(ok.error()), false});
+      return false;
+    }
   if (slice.last && to.call.wants_aux)
     message.aux = slice.aux;
   auto right = backend_.grant({to.peer, message.ranges, message.blocks});

@@ -60,6 +60,9 @@ private:
   void grant_all();
   void grant_all(receiver& to);
   [[nodiscard]] bool grant(receiver& to, std::uint32_t slice);
+  [[nodiscard]] token_range offered(const group_range& want, const send_slice& slice) const;
+  [[nodiscard]] expected<> add_range(slice_grant& message, const receiver& to,
+                                     const group_range& want) const;
   void acknowledged(incarnation peer, const slice_done& message);
   void failed(incarnation peer, const slice_failed& message);
   void lost(const link_loss& loss);

@@ -84,6 +84,7 @@ struct send_spec {
   std::vector<send_slice> slices;
   std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
   std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< slices done, by receiver rank
+  std::vector<std::string> states; ///< groups of this rank that hold state
 };
 
 /// Why an attempt ended, if it did not succeed.

@@ -500,8 +500,12 @@ void supervisor::begin_send(record& entry) {
   entry.at = phase::running;
   ++entry.result.attempts;
   const auto& work = std::get<sending>(entry.work);
+  std::vector<std::string> states;
+  for (const auto& group : layout_.groups)
+    if (group.is_state())
+      states.push_back(group.name);
   backend_.spawn(send_spec{entry.key, work.offer, entry.result.request, work.slices, work.calls,
-                           work.receipts});
+                           work.receipts, std::move(states)});
 }
 
 void supervisor::assign_key(record& entry) {

@@ -38,6 +38,23 @@ errc failure_on(simulated_rank& rank, request_id id) {
 
 constexpr request_id first{1};
 
+/// Beams in some requests, tails anywhere, and leading blocks that nobody wants any more.
+request_form random_form(fake_world& dice, std::uint32_t tokens, std::uint32_t cached) {
+  request_form form;
+  if (dice.chance(0.3))
+    form.released = static_cast<std::uint32_t>(dice.pick(0, cached));
+  if (!dice.chance(0.3))
+    return form;
+  const auto tail = [&](std::uint32_t first) {
+    return static_cast<std::uint32_t>(dice.pick(first, tokens + 1));
+  };
+  for (auto n = dice.pick(1, 3); n > 0; --n) {
+    form.context_tails.push_back(tail(form.released));
+    form.generation_tails.push_back(tail(0));
+  }
+  return form;
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(protocol)
@@ -657,6 +674,7 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
     const simulation::shape size{static_cast<std::uint32_t>(dice.pick(1, 3)),
                                  static_cast<std::uint32_t>(dice.pick(0, 1)),
                                  static_cast<std::uint32_t>(dice.pick(1, 3))};
+    faults.state = dice.chance(0.3);
     simulation world{seed, size, faults};
     const auto requests = dice.pick(1, 4);
     for (std::uint64_t id = 1; id <= requests; ++id) {
@@ -668,7 +686,8 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
         at = end;
       }
       const auto cached = static_cast<std::uint32_t>(dice.chance(0.3) ? dice.pick(0, at) : 0);
-      world.hand_over(request_id{id}, slices, cached, milliseconds{dice.pick(5, 150)});
+      world.hand_over(request_id{id}, slices, cached, milliseconds{dice.pick(5, 150)},
+                      random_form(dice, at, cached));
     }
     const auto pick_rank = [&]() -> simulated_rank& {
       return dice.chance(0.5) ? world.context(dice.pick(0, size.context - 1))

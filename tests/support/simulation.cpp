@@ -10,7 +10,20 @@ constexpr std::uint64_t reused = ~std::uint64_t{0};
 constexpr std::uint32_t slots = 4096;
 constexpr std::chrono::microseconds look_again{200};
 
-rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life) {
+/// What a token's block, or a state (of which the last slice is `token`), holds of a beam.
+std::uint64_t number_of(request_id request, std::uint32_t beam, std::uint32_t token) {
+  return request.value << 32 | std::uint64_t{beam} << 24 | (token + 1);
+}
+
+/// State is rewritten with every slice; this is what it holds after the last.
+constexpr std::uint32_t final_state = 0xFFFF;
+
+/// From which "token" on a beam has a state of its own: at once, or never.
+std::uint32_t state_tail(std::uint32_t tail) {
+  return tail % 2;
+}
+
+rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life, bool state) {
   rank_layout layout;
   layout.instance = role == instance_role::context ? "c" : "g";
   layout.life = life;
@@ -24,6 +37,14 @@ rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life
        1,
        0,
        {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
+  if (state) {
+    layout.pools.push_back(layout.pools.front());
+    layout.groups.push_back(
+        {"state",
+         0,
+         0,
+         {buffer_layout{1, cache_role::ssm, 1, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
+  }
   return layout;
 }
 
@@ -95,8 +116,9 @@ simulated_rank::simulated_rank(simulation& world, instance_role role, std::uint3
       life_{world.clock_.pick(1, ~std::uint64_t{0} >> 1)},
       role_{role},
       plane_{world.fabric_, life_},
-      supervisor_{std::make_unique<supervisor>(make_layout(role, number, life_), world.options_,
-                                               *this, world.clock_.pick(0, 1u << 30))} {
+      supervisor_{
+          std::make_unique<supervisor>(make_layout(role, number, life_, world.faults_.state),
+                                       world.options_, *this, world.clock_.pick(0, 1u << 30))} {
 }
 
 simulated_rank::~simulated_rank() = default;
@@ -108,30 +130,79 @@ void simulated_rank::later(std::function<void()> action) {
   });
 }
 
-group_blocks simulated_rank::draw(std::uint32_t tokens) {
-  group_blocks table{"full", 0, {}};
-  for (std::uint32_t i = 0; i < tokens; ++i)
-    table.blocks.push_back(next_block_++ % slots);
-  return table;
+std::vector<std::uint32_t> simulated_rank::draw(std::uint32_t count) {
+  std::vector<std::uint32_t> blocks;
+  for (std::uint32_t i = 0; i < count; ++i)
+    blocks.push_back(next_block_++ % slots);
+  return blocks;
+}
+
+std::vector<group_blocks> simulated_rank::draw_tables(std::uint32_t first, std::uint32_t tokens,
+                                                      const std::vector<std::uint32_t>& tails) {
+  std::vector<group_blocks> tables{{"full", first, draw(tokens - first)}};
+  for (const auto tail : tails)
+    tables[0].tails.push_back({tail, draw(tokens - std::min(tail, tokens))});
+  if (world_.faults_.state) {
+    tables.push_back({"state", 0, draw(1)});
+    for (const auto tail : tails)
+      tables[1].tails.push_back({state_tail(tail), draw(1 - state_tail(tail))});
+  }
+  return tables;
+}
+
+std::vector<simulated_rank::place>
+simulated_rank::places_of(const std::vector<group_blocks>& tables) {
+  std::vector<place> places;
+  for (const auto& table : tables) {
+    const auto add = [&](std::uint32_t beam, std::uint32_t first,
+                         const std::vector<std::uint32_t>& blocks) {
+      for (const auto block : blocks)
+        places.push_back({table.group, block, beam, first++});
+    };
+    add(0, table.first_block_token, table.blocks);
+    std::uint32_t beam = 0;
+    for (const auto& tail : table.tails)
+      add(++beam, tail.first_block_token, tail.blocks);
+  }
+  return places;
+}
+
+/// Returns what a place of a generation rank must hold in the end.
+std::uint64_t simulated_rank::arrived(request_id request, const place& at, std::uint32_t tokens,
+                                      std::uint32_t cached) const {
+  const auto& tails = world_.forms_[request].context_tails;
+  const bool state = at.group == "state";
+  if (state ? cached == tokens : at.token < cached)
+    return 0;
+  auto source = at.beam;
+  if (at.beam > 0 && at.token < (state ? state_tail(tails[at.beam - 1]) : tails[at.beam - 1]))
+    source = 0;
+  return number_of(request, source, state ? final_state : at.token);
 }
 
 void simulated_rank::offer(request_id request, std::vector<token_range> slices,
                            std::chrono::milliseconds timeout, std::chrono::milliseconds gap) {
   if (dead_)
     return;
-  const auto table = draw(slices.back().end);
-  expectations_[request] = {slices.back().end, 0, table.blocks};
+  const auto& form = world_.forms_[request];
+  const auto tables = draw_tables(form.released, slices.back().end, form.context_tails);
+  expectations_[request] = places_of(tables);
   for (std::size_t i = 0; i < slices.size(); ++i)
-    world_.clock_.after(gap * i, [this, request, timeout, table, i, slice = slices[i],
+    world_.clock_.after(gap * i, [this, request, timeout, tables, i, slice = slices[i],
                                   last = i + 1 == slices.size()] {
       if (dead_)
         return;
-      send_slice part{request, slice, last, {table}, std::nullopt, timeout};
-      const std::vector<std::uint32_t> blocks{table.blocks.begin() + slice.begin,
-                                              table.blocks.begin() + slice.end};
-      part.after = start_work(request, static_cast<std::uint32_t>(i), blocks);
+      send_slice part{request, slice, last, tables, std::nullopt, timeout};
+      std::vector<place> filled;
+      for (auto at : expectations_.at(request)) {
+        const bool state = at.group == "state";
+        at.number = number_of(request, at.beam, !state ? at.token : last ? final_state : slice.end);
+        if (state || (at.token >= slice.begin && at.token < slice.end))
+          filled.push_back(at);
+      }
+      part.after = start_work(request, static_cast<std::uint32_t>(i), filled);
       if (!part.after)
-        fill(request, blocks);
+        fill(request, filled);
       if (last)
         part.aux = aux_data{{static_cast<std::int32_t>(request.value)}, {}, {}};
       // A slice that comes after the request's end is refused; that is not an error here.
@@ -143,22 +214,24 @@ void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint
                              std::chrono::milliseconds timeout) {
   if (dead_)
     return;
-  const auto table = draw(tokens);
-  expectations_[request] = {tokens, cached, table.blocks};
-  receive_request call{request, {"context", 0}, tokens, cached, {table}, timeout};
-  call.after = start_work(request, 0, table.blocks);
+  const auto tables = draw_tables(0, tokens, world_.forms_[request].generation_tails);
+  auto& places = expectations_[request] = places_of(tables);
+  for (auto& at : places)
+    at.number = arrived(request, at, tokens, cached);
+  receive_request call{request, {"context", 0}, tokens, cached, tables, timeout};
+  call.after = start_work(request, 0, places);
   if (auto ok = supervisor_->receive(world_.clock_.now(), std::move(call), request.value); !ok)
     world_.complain(fmt::format("receive of {} refused: {}", request, ok.error().text));
 }
 
 gpu_event_ref simulated_rank::start_work(request_id request, std::uint32_t slice,
-                                         std::vector<std::uint32_t> blocks) {
+                                         std::vector<place> places) {
   const auto& faults = world_.faults_;
   const bool by_chance = faults.events > 0 && world_.clock_.chance(faults.events);
   if (!holding_ && !by_chance)
     return {};
   auto& work = works_[{request, slice}];
-  work.blocks = std::move(blocks);
+  work.places = std::move(places);
   if (!holding_)
     world_.clock_.after(
         world_.clock_.delay(faults.longest_work),
@@ -171,20 +244,22 @@ gpu_event_ref simulated_rank::start_work(request_id request, std::uint32_t slice
 void simulated_rank::finish_work(request_id request, std::uint32_t slice, bool failed) {
   auto& work = works_.at({request, slice});
   if (role_ == instance_role::context && !failed)
-    fill(request, work.blocks);
+    fill(request, work.places);
   if (role_ == instance_role::generation && !dead_ && !outcomes_.contains(request))
-    for (auto block : work.blocks)
-      if (plane_.block("full", block) != 0)
+    for (const auto& at : work.places)
+      if (plane_.block(at.group, at.block) != 0)
         world_.complain(fmt::format("request {}: block {} was written while the GPU still used it",
-                                    request, block));
+                                    request, at.block));
   (failed ? work.event.failed : work.event.complete) = true;
 }
 
-void simulated_rank::fill(request_id request, const std::vector<std::uint32_t>& blocks) {
+void simulated_rank::fill(request_id request, const std::vector<place>& places) {
   if (dead_ || outcomes_.contains(request))
     return;
-  for (auto block : blocks)
-    plane_.write("full", block, request.value);
+  for (const auto& at : places)
+    // Work on a state is in order, whenever its events are noticed.
+    if (at.group != "state" || plane_.block(at.group, at.block) < at.number)
+      plane_.write(at.group, at.block, at.number);
 }
 
 void simulated_rank::cancel(request_id request) {
@@ -233,12 +308,15 @@ std::vector<simulated_rank*> simulated_rank::sources() const {
 
 receive_route simulated_rank::whole_route() const {
   receive_route route;
+  std::vector<std::string> groups{"full"};
+  if (world_.faults_.state)
+    groups.push_back("state");
   for (const auto* rank : sources())
     if (rank->number_ < world_.size_.context)
       route.sources.push_back({rank->life_,
                                rank->number_,
                                world_.size_.generation,
-                               {"full"},
+                               groups,
                                rank->number_ == 0,
                                {world_.faults_.kind, "simulated"}});
     else
@@ -391,20 +469,19 @@ void simulated_rank::ended(outcome result) {
   const auto id = result.request;
   const auto& want = expectations_.at(id);
   if (result.completed() && role_ == instance_role::generation) {
-    for (std::uint32_t token = 0; token < want.tokens; ++token) {
-      const auto number = plane_.block("full", want.blocks[token]);
-      if (number != (token < want.cached ? 0 : id.value))
+    for (const auto& at : want)
+      if (const auto number = plane_.block(at.group, at.block); number != at.number)
         world_.complain(
-            fmt::format("request {} completed on generation rank {} with {} at token {}", id,
-                        number_, number, token));
-    }
+            fmt::format("request {} completed on generation rank {} with {:x} instead of {:x} at "
+                        "{} token {} of beam {}",
+                        id, number_, number, at.number, at.group, at.token, at.beam));
     if (!result.aux || result.aux->first_tokens != std::vector{static_cast<std::int32_t>(id.value)})
       world_.complain(fmt::format("request {} completed without its aux data", id));
   }
   if (!result.completed() && !result.failure)
     world_.complain(fmt::format("request {} failed without a reason", id));
-  for (auto block : want.blocks)
-    plane_.write("full", block, reused);
+  for (const auto& at : want)
+    plane_.write(at.group, at.block, reused);
   if (!outcomes_.emplace(id, std::move(result)).second)
     world_.complain(fmt::format("request {} ended twice on one rank", id));
 }
@@ -433,8 +510,10 @@ void simulation::sweep_all() {
 }
 
 void simulation::hand_over(request_id request, std::vector<token_range> slices,
-                           std::uint32_t cached, std::chrono::milliseconds timeout) {
+                           std::uint32_t cached, std::chrono::milliseconds timeout,
+                           request_form form) {
   const auto tokens = slices.back().end;
+  forms_[request] = std::move(form);
   for (auto& rank : context_)
     clock_.after(
         clock_.delay(std::chrono::microseconds{3'000}),
@@ -495,10 +574,10 @@ std::vector<std::string> simulation::settle(std::chrono::milliseconds longest) {
     for (const auto& [id, want] : rank->expectations_) {
       if (!rank->outcomes_.contains(id))
         complain(fmt::format("{}: request {} never ended", name, id));
-      for (auto block : want.blocks)
-        if (rank->plane_.block("full", block) != reused)
-          complain(
-              fmt::format("{}: block {} of request {} was written after its end", name, block, id));
+      for (const auto& at : want)
+        if (rank->plane_.block(at.group, at.block) != reused)
+          complain(fmt::format("{}: {} block {} of request {} was written after its end", name,
+                               at.group, at.block, id));
     }
   }
   return complaints_;

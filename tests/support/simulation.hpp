@@ -29,8 +29,18 @@ struct chaos {
   std::chrono::microseconds longest_news{1'000};     ///< until a rank hears of a death
   bool in_order = false;              ///< whether messages of one rank to another keep their order
   lane_kind kind = lane_kind::mapped; ///< of all lanes
+  bool state = false;                 ///< whether ranks have a group of state besides
   std::chrono::microseconds longest_work{30'000}; ///< of the GPU before an event
   fake_faults lane;
+};
+
+/// How a request's cache lies in memory, on all ranks of a side alike. A beam whose tail begins at
+/// an even token has a state of its own.
+struct request_form {
+  /// Of each beam but the first: from which token on it has blocks of its own.
+  std::vector<std::uint32_t> context_tails;
+  std::vector<std::uint32_t> generation_tails;
+  std::uint32_t released = 0; ///< leading tokens that the context ranks no longer have
 };
 
 class simulation;
@@ -82,15 +92,18 @@ public:
 
 private:
   class session;
-  struct expectation {
-    std::uint32_t tokens = 0;
-    std::uint32_t cached = 0;
-    std::vector<std::uint32_t> blocks;
+  /// One block of a request, and the number that it must hold at the end.
+  struct place {
+    std::string group;
+    std::uint32_t block = 0;
+    std::uint32_t beam = 0;
+    std::uint32_t token = 0;
+    std::uint64_t number = 0;
   };
 
   struct gpu_work {
     fake_event event;
-    std::vector<std::uint32_t> blocks;
+    std::vector<place> places;
   };
 
   struct farewell {
@@ -109,11 +122,16 @@ private:
   void say(std::shared_ptr<farewell> words);
   void hear_of_death(incarnation life);
   [[nodiscard]] gpu_event_ref start_work(request_id request, std::uint32_t slice,
-                                         std::vector<std::uint32_t> blocks);
-  void fill(request_id request, const std::vector<std::uint32_t>& blocks);
+                                         std::vector<place> places);
+  void fill(request_id request, const std::vector<place>& places);
   void ended(outcome result);
   void later(std::function<void()> action);
-  [[nodiscard]] group_blocks draw(std::uint32_t tokens);
+  [[nodiscard]] std::vector<std::uint32_t> draw(std::uint32_t blocks);
+  [[nodiscard]] std::vector<group_blocks> draw_tables(std::uint32_t first, std::uint32_t tokens,
+                                                      const std::vector<std::uint32_t>& tails);
+  [[nodiscard]] static std::vector<place> places_of(const std::vector<group_blocks>& tables);
+  [[nodiscard]] std::uint64_t arrived(request_id request, const place& at, std::uint32_t tokens,
+                                      std::uint32_t cached) const;
 
   simulation& world_;
   std::uint32_t number_;
@@ -122,7 +140,7 @@ private:
   fake_plane plane_;
   std::unique_ptr<supervisor> supervisor_;
   std::map<session_key, std::shared_ptr<session>> sessions_;
-  std::map<request_id, expectation> expectations_;
+  std::map<request_id, std::vector<place>> expectations_;
   std::map<request_id, outcome> outcomes_;
   std::map<std::pair<request_id, std::uint32_t>, gpu_work> works_; ///< by request and slice
   std::set<session_key> questions_;                                ///< open routes
@@ -158,7 +176,7 @@ public:
   /// Offers a request on all context ranks (each at its own moment), and asks for it on all
   /// generation ranks.
   void hand_over(request_id request, std::vector<token_range> slices, std::uint32_t cached,
-                 std::chrono::milliseconds timeout);
+                 std::chrono::milliseconds timeout, request_form form = {});
   void kill(simulated_rank& rank);
   /// Both ends learn that their link broke; neither is gone.
   void break_link(simulated_rank& a, simulated_rank& b);
@@ -180,6 +198,7 @@ private:
   shape size_;
   std::vector<std::unique_ptr<simulated_rank>> context_;
   std::vector<std::unique_ptr<simulated_rank>> generation_;
+  std::map<request_id, request_form> forms_;
   std::vector<std::string> complaints_;
 
   friend class simulated_rank;
