@@ -227,6 +227,60 @@ BOOST_AUTO_TEST_CASE(only_wanted_tokens_and_blocks_of_nobody_are_checked) {
   BOOST_TEST(check_generation(rank.cache(), all_completed).stray == before.stray + 1);
 }
 
+/// A context rank of a model of state: the second of three.
+struct state_fixture {
+  state_fixture() {
+    for (const auto& pool : layout.pools)
+      memory.emplace_back(pool.bytes());
+    clear_pools(cache());
+  }
+
+  rank_cache cache() {
+    rank_cache result{run, layout, tables, {}};
+    for (auto& pool : memory)
+      result.pools.push_back(pool);
+    return result;
+  }
+
+  scenario run = parse_scenario(R"({"seed": 11, "workflow": "ctx_first", "model": {"layers": 1,
+    "kv_heads": 1, "head_dim": 1, "dtype": "fp16", "state": {"layers": [0], "conv_bytes": 100,
+    "ssm_heads": 4, "ssm_head_bytes": 6}}, "requests": [{"id": 9, "tokens": 30},
+    {"id": 4, "tokens": 8, "cached_tokens": 8}],
+    "context": {"tp": 3, "pp": 1, "tokens_per_block": 4, "blocks": 5},
+    "generation": {"tp": 1, "pp": 1, "tokens_per_block": 4, "blocks": 5}})")
+                     .value();
+  rank_layout layout =
+      build_instance(run.model, run.sides.context, instance_role::context, "test").value().at(1);
+  std::vector<request_tables> tables = draw_blocks(run, layout);
+  std::vector<std::vector<std::byte>> memory;
+};
+
+BOOST_AUTO_TEST_CASE(state_is_numbered_over_the_whole_layer) {
+  state_fixture rank;
+  write_requests(rank.cache());
+  BOOST_TEST(check_context(rank.cache()).stray == 0u);
+  // Bytes [33, 66) of the convolution, then head 1 of the state.
+  BOOST_REQUIRE(rank.memory[0].size() == 5u * (33 + 6));
+  std::array<std::byte, 100> whole{};
+  head_pattern{11, request_id{9}, 0, cache_role::conv, 0, 1}.fill(0, whole);
+  const auto* slot = rank.memory[0].data() + rank.tables[0][0].blocks.at(0) * 39;
+  BOOST_TEST(std::memcmp(slot, whole.data() + 33, 33) == 0);
+  std::array<std::byte, 6> head{};
+  head_pattern{11, request_id{9}, 0, cache_role::ssm, 1, 1}.fill(0, head);
+  BOOST_TEST(std::memcmp(slot + 33, head.data(), 6) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(state_is_wanted_unless_all_tokens_are_cached) {
+  state_fixture rank;
+  // Its layout serves for the other side as well.
+  BOOST_TEST(check_generation(rank.cache(), {true, true}).mismatched > 30u);
+  write_requests(rank.cache());
+  const auto wrong = check_generation(rank.cache(), {true, true});
+  BOOST_TEST(wrong.mismatched == 0u);
+  BOOST_TEST(wrong.stray > 30u);
+  BOOST_TEST(wrong.stray <= 39u);
+}
+
 BOOST_AUTO_TEST_CASE(a_dump_holds_the_pools_and_where_everything_lies) {
   rank_fixture rank{instance_role::context, "tensor"};
   write_requests(rank.cache());

@@ -11,7 +11,8 @@ import sys
 
 MASK = (1 << 64) - 1
 UNTOUCHED = 0xA5
-ROLES = {"key": 0, "value": 1, "latent": 2}
+ROLES = {"key": 0, "value": 1, "latent": 2, "conv": 6, "ssm": 7}
+STATE = "state"
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 SHOWN_PROBLEMS = 20
 
@@ -39,13 +40,13 @@ rows = {}
 
 
 def row(prefix, token, dims, size):
-    """The bytes of one (head, token); ranks that replicate a head share the work."""
-    key = (prefix, token)
+    """The bytes of the elements `dims` of one (head, token); ranks that replicate a head share the work."""
+    key = (prefix, token, dims)
     if key not in rows:
         h = splitmix64(prefix ^ token)
         low = (1 << (8 * size)) - 1
         code = {1: "B", 2: "H", 4: "I"}[size]
-        rows[key] = struct.pack(f"<{dims}{code}", *[splitmix64(h ^ d) & low for d in range(dims)])
+        rows[key] = struct.pack(f"<{len(dims)}{code}", *[splitmix64(h ^ d) & low for d in dims])
     return rows[key]
 
 
@@ -58,7 +59,9 @@ def expanded_requests(scenario):
 
 
 def model_groups(model):
-    return model.get("groups") or [{"name": "full", "layers": list(range(model["layers"]))}]
+    state = model.get("state", {"layers": []})["layers"]
+    rest = [layer for layer in range(model["layers"]) if layer not in state]
+    return model.get("groups") or [{"name": "full", "layers": rest}]
 
 
 def stages(model, side):
@@ -73,14 +76,33 @@ def stages(model, side):
     return result
 
 
-def expected_heads(model, side, tp_rank):
-    total = model["kv_heads"]
+def share(total, side, tp_rank, replicated=True):
+    """First and count of what a tp rank holds of `total` heads, or bytes."""
     if side.get("attention_dp"):
         return 0, total
     first = tp_rank * total // side["tp"]
-    if side["tp"] > total:
+    if replicated and side["tp"] > total:
         return first, 1
     return first, (tp_rank + 1) * total // side["tp"] - first
+
+
+def expected_shapes(model, side, tp_rank):
+    """By (group, layer, role) of the whole model: first head, heads, first element, elements of a row, bytes of each."""
+    shapes = {}
+    roles = ["latent"] if model.get("attention") == "mla" else ["key", "value"]
+    for group in model_groups(model):
+        for layer in group["layers"]:
+            for role in roles:
+                shapes[group["name"], layer, role] = (
+                    *share(model["kv_heads"], side, tp_rank), 0, model["head_dim"], ELEMENT_BYTES[model["dtype"]])
+    state = model.get("state", {"layers": []})
+    for layer in state["layers"]:
+        first, count = share(state.get("conv_bytes", 0), side, tp_rank, replicated=False)
+        if count:
+            shapes[STATE, layer, "conv"] = (0, 1, first, count, 1)
+        if state.get("ssm_heads", 0):
+            shapes[STATE, layer, "ssm"] = (*share(state["ssm_heads"], side, tp_rank), 0, state["ssm_head_bytes"], 1)
+    return shapes
 
 
 def killed_ranks(scenario):
@@ -107,21 +129,20 @@ class Rank:
     def check_layout(self):
         """Every layer, role and head that this rank must hold is described, and nothing else."""
         layers = stages(self.model, self.side)[self.pp_rank]
-        roles = ["latent"] if self.model.get("attention") == "mla" else ["key", "value"]
-        want = {(g["name"], layer, role) for g in model_groups(self.model)
-                for layer in g["layers"] if layer in layers for role in roles}
-        have = {(b["group"], b["layer"], b["role"]) for b in self.dump["buffers"]}
+        want = {key: shape for key, shape in expected_shapes(self.model, self.side, self.tp_rank).items()
+                if key[1] in layers}
+        have = {(b["group"], b["layer"], b["role"]): (
+            b["first_head"], b["head_count"], b.get("first_dim", 0), b["head_dim"], b["element_bytes"])
+            for b in self.dump["buffers"]}
         if want != have or len(self.dump["buffers"]) != len(have):
-            problem(f"{self.name}: describes {sorted(have)}, not {sorted(want)}")
-        heads = expected_heads(self.model, self.side, self.tp_rank)
-        row_bytes = self.model["head_dim"] * ELEMENT_BYTES[self.model["dtype"]]
-        for b in self.dump["buffers"]:
-            if (b["first_head"], b["head_count"]) != heads or \
-                    b["head_dim"] * b["element_bytes"] != row_bytes:
-                problem(f"{self.name}: layer {b['layer']} {b['role']} has the wrong shape")
-        slot = row_bytes * heads[1] * self.side["tokens_per_block"] * self.side["blocks"]
-        if sum(map(len, self.pools)) != slot * len(want):
+            problem(f"{self.name}: describes {sorted(have.items())}, not {sorted(want.items())}")
+        size = sum(heads * dims * element * (1 if key[0] == STATE else self.side["tokens_per_block"])
+                   for key, (_, heads, _, dims, element) in want.items())
+        if sum(map(len, self.pools)) != size * self.side["blocks"]:
             problem(f"{self.name}: the buffers do not fill the pools")
+        for g in self.dump["groups"]:
+            if g["tokens_per_block"] != (0 if g["name"] == STATE else self.side["tokens_per_block"]):
+                problem(f"{self.name}: group {g['name']} has {g['tokens_per_block']} tokens per block")
 
     def takes_part(self, index):
         return not self.side.get("attention_dp") or index % self.side["tp"] == self.tp_rank
@@ -136,7 +157,11 @@ class Rank:
         for entry in self.dump["requests"]:
             size = groups[entry["group"]]["tokens_per_block"]
             end = entry["first_block_token"] + size * len(entry["blocks"])
-            if not entry["tokens"] <= end < entry["tokens"] + size or entry["first_block_token"] % size:
+            if size == 0:
+                good = entry["first_block_token"] == 0 and len(entry["blocks"]) == 1
+            else:
+                good = entry["tokens"] <= end < entry["tokens"] + size and entry["first_block_token"] % size == 0
+            if not good:
                 problem(f"{self.name}: request {entry['id']} has a table of the wrong length")
             blocks = set(entry["blocks"])
             if len(blocks) != len(entry["blocks"]) or blocks & given[entry["group"]]:
@@ -159,6 +184,11 @@ class Rank:
         size, tokens, first = group["tokens_per_block"], entry["tokens"], entry["first_block_token"]
         context = self.side_name == "context"
         cached = 0 if context else request.get("cached_tokens", 0)
+        if size == 0:
+            wanted = cached < tokens
+            if wanted and (context or entry["state"] == "GENERATION_TRANS_COMPLETE"):
+                self.check_token(buffer, group, entry, 0)
+            return set(entry["blocks"]) if wanted else set()
         window = group["window"]
         in_window = max(tokens - window, 0) if window else 0
         begin = first if context else max(cached, in_window)
@@ -173,18 +203,18 @@ class Rank:
                 if min(first + (i + 1) * size, tokens) > cached}
 
     def element_offset(self, buffer, group, entry, head, token):
-        place = token - entry["first_block_token"]
-        block = entry["blocks"][place // group["tokens_per_block"]]
-        return (buffer["offset"] + block * buffer["slot_stride"]
+        place, size = token - entry["first_block_token"], max(group["tokens_per_block"], 1)
+        return (buffer["offset"] + entry["blocks"][place // size] * buffer["slot_stride"]
                 + (head - buffer["first_head"]) * buffer["head_stride"]
-                + place % group["tokens_per_block"] * buffer["token_stride"])
+                + place % size * buffer["token_stride"])
 
     def check_token(self, buffer, group, entry, token):
         pool = self.pools[buffer["pool"]]
         for head in range(buffer["first_head"], buffer["first_head"] + buffer["head_count"]):
             prefix = chain(self.scenario.get("seed", 0), entry["id"], buffer["layer"],
                            ROLES[buffer["role"]], head)
-            want = row(prefix, token, buffer["head_dim"], buffer["element_bytes"])
+            first = buffer.get("first_dim", 0)
+            want = row(prefix, token, range(first, first + buffer["head_dim"]), buffer["element_bytes"])
             at = self.element_offset(buffer, group, entry, head, token)
             if pool[at:at + len(want)] != want:
                 problem(f"{self.name}: request {entry['id']} layer {buffer['layer']} "
@@ -203,7 +233,7 @@ class Rank:
     def check_untouched(self, buffer, group, used):
         pool = self.pools[buffer["pool"]]
         slots = self.dump["pools"][buffer["pool"]]["slots"]
-        size = (buffer["head_count"] * group["tokens_per_block"] * buffer["head_dim"]
+        size = (buffer["head_count"] * max(group["tokens_per_block"], 1) * buffer["head_dim"]
                 * buffer["element_bytes"])
         clean = bytes([UNTOUCHED]) * size
         for slot in range(slots):

@@ -71,7 +71,32 @@ const std::vector<refused_scenario> refused_scenarios{
                               {"name": "swa", "layers": [3], "window": 8}]}})",
      "model.groups"},
     {R"({"model": {"groups": [{"name": "full", "layers": [0, 1, 2, 4]}]}})", "model.groups"},
-    {R"({"model": {"state": {"layers": [1]}}})", "model.state: "},
+    {R"({"model": {"state": {"layers": [1]}}})", "model.state: neither conv_bytes nor ssm_heads"},
+    {R"({"model": {"state": 3}})", "model.state: must be an object"},
+    {R"({"model": {"state": {"conv_bytes": 64}}})", "model.state.layers: is missing"},
+    {R"({"model": {"state": {"layers": [], "conv_bytes": 64}}})", "model.state.layers: no layers"},
+    {R"({"model": {"state": {"layers": [4], "conv_bytes": 64}}})", "model.state.layers: layer 4"},
+    {R"({"model": {"state": {"layers": [1, 1], "conv_bytes": 64}}})",
+     "model.state.layers: layer 1"},
+    {R"({"model": {"state": {"layers": [1], "conv_bytes": -1}}})", "model.state.conv_bytes: -1"},
+    {R"({"model": {"state": {"layers": [1], "conv_bytes": 64, "heads": 2}}})",
+     "model.state.heads: is not a known field"},
+    {R"({"model": {"state": {"layers": [1], "ssm_heads": 4}}})", "model.state.ssm_head_bytes: 0"},
+    {R"({"model": {"state": {"layers": [1], "ssm_head_bytes": 4, "conv_bytes": 1}}})",
+     "model.state.ssm_head_bytes: 4 with 0 ssm_heads"},
+    {R"({"model": {"state": {"layers": [1], "ssm_heads": 1, "ssm_head_bytes": 4}}})",
+     "context.tp: 2 is more than model.state.ssm_heads (1)"},
+    {R"({"model": {"state": {"layers": [0, 1, 2, 3], "conv_bytes": 1}}})",
+     "context.tp: model.state.conv_bytes are too few for 2 ranks, rank 0"},
+    {R"({"model": {"state": {"layers": [1], "conv_bytes": 64},
+                   "groups": [{"name": "full", "layers": [0, 1, 2, 3]}]}})",
+     "model.state.layers: layer 1 is already in model.groups[0].layers"},
+    {R"({"model": {"state": {"layers": [1], "conv_bytes": 64},
+                   "groups": [{"name": "full", "layers": [0, 2]}]}})",
+     "model.groups: layer 3 is in no group and not in model.state.layers"},
+    {R"({"model": {"state": {"layers": [1], "conv_bytes": 64},
+                   "groups": [{"name": "state", "layers": [0, 2, 3]}]}})",
+     "model.groups[0].name: \"state\""},
     // The sides.
     {R"({"context": {"tp": 0}})", "context.tp: 0"},
     {R"({"generation": {"pp": 5}})", "generation.pp"},
@@ -242,6 +267,30 @@ BOOST_AUTO_TEST_CASE(ranks_are_spread_over_the_gpus_unless_one_is_named) {
   run.memory = {};
   BOOST_TEST(!needs_gpu(run));
   BOOST_TEST(gpu(instance_role::context, 0, 0) == -1);
+}
+
+BOOST_AUTO_TEST_CASE(a_model_with_state_is_understood) {
+  const auto run = parse_patched(R"({"model": {"state": {"layers": [1, 3], "conv_bytes": 4096,
+    "ssm_heads": 8, "ssm_head_bytes": 2048}}})");
+  BOOST_REQUIRE_MESSAGE(run, run.error().text);
+  BOOST_REQUIRE(run->model.state.has_value());
+  BOOST_TEST((run->model.state->layers == std::vector{1u, 3u}));
+  BOOST_TEST(run->model.state->conv_bytes == 4096u);
+  BOOST_TEST(run->model.state->ssm_heads == 8u);
+  BOOST_TEST(run->model.state->ssm_head_bytes == 2048u);
+}
+
+BOOST_AUTO_TEST_CASE(state_takes_one_block_a_request) {
+  constexpr auto patch = R"({"model": {"state": {"layers": [0, 1, 2, 3], "conv_bytes": 64}},
+    "context": {"blocks": 2}, "generation": {"blocks": BLOCKS}})";
+  const auto with = [&](const char* blocks) {
+    std::string text{patch};
+    return parse_patched(text.replace(text.find("BLOCKS"), 6, blocks));
+  };
+  BOOST_TEST(with("2").has_value());
+  const auto run = with("1");
+  BOOST_REQUIRE(!run);
+  BOOST_TEST(run.error().text.starts_with("generation.blocks: 1 are too few, rank 0 needs 2"));
 }
 
 BOOST_AUTO_TEST_CASE(cached_tokens_may_be_all_tokens) {

@@ -1,5 +1,6 @@
 #include "examples/handoff/blocks.hpp"
 
+#include <algorithm>
 #include <random>
 #include <unordered_map>
 
@@ -49,6 +50,10 @@ std::uint64_t lottery_seed(std::uint64_t seed, const rank_layout& layout, std::s
 group_blocks draw_table(const group_layout& group, std::uint32_t tokens, block_lottery& lottery) {
   group_blocks table;
   table.group = group.name;
+  if (group.is_state()) {
+    table.blocks = {lottery.draw()};
+    return table;
+  }
   std::uint64_t first = 0;
   if (group.window != 0 && tokens > group.window)
     first = lottery.below((tokens - group.window) / group.tokens_per_block + 1);
@@ -76,10 +81,11 @@ expected<> check_blocks(const scenario& run, instance_role side,
                         std::span<const rank_layout> ranks) {
   const auto& spec = run.sides[side];
   for (const auto& layout : ranks) {
+    const bool only_state = std::ranges::all_of(layout.groups, &group_layout::is_state);
     std::uint64_t needed = 0;
     for (std::size_t i = 0; i < run.requests.size(); ++i)
       if (takes_part(spec, layout.rank, i))
-        needed += blocks_of(run.requests[i].tokens, spec.tokens_per_block);
+        needed += only_state ? 1 : blocks_of(run.requests[i].tokens, spec.tokens_per_block);
     if (needed > spec.blocks)
       return fail(errc::invalid_argument,
                   "{}.blocks: {} are too few, rank {} needs {} for its requests; raise it",
@@ -90,6 +96,8 @@ expected<> check_blocks(const scenario& run, instance_role side,
 
 group_blocks part_of(const group_blocks& table, std::uint32_t tokens_per_block,
                      token_range tokens) {
+  if (tokens_per_block == 0)
+    return table;
   const auto block_at = [&](std::uint32_t token) {
     return token <= table.first_block_token ? 0
                                             : (token - table.first_block_token) / tokens_per_block;

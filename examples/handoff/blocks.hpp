@@ -16,7 +16,7 @@ using request_tables = std::vector<group_blocks>;
 
 /// Draws the blocks of all requests on one rank: random by the scenario's seed, no block twice over
 /// the whole run. A windowed table leaves out a random number of the leading blocks that lie wholly
-/// before the window.
+/// before the window. A table of state has one block.
 ///
 /// @returns one entry per request of the scenario, empty for those that the rank has no part in.
 /// @pre `check_blocks` succeeded.
@@ -29,7 +29,8 @@ using request_tables = std::vector<group_blocks>;
 [[nodiscard]] expected<> check_blocks(const scenario& run, instance_role side,
                                       std::span<const rank_layout> ranks);
 
-/// Returns the part of a table that holds `tokens`; without blocks if they were all left out.
+/// Returns the part of a table that holds `tokens`; without blocks if they were all left out. Of
+/// state (0 tokens per block), the whole table.
 [[nodiscard]] group_blocks part_of(const group_blocks& table, std::uint32_t tokens_per_block,
                                    token_range tokens);
 

@@ -3,30 +3,41 @@
 #include <algorithm>
 #include <cstring>
 
+#include "examples/handoff/conv_view.hpp"
 #include "examples/handoff/pattern.hpp"
 
 namespace baton::handoff {
 
 namespace {
 
+/// Tokens that a block holds; a state counts as one.
+std::uint32_t tokens_of(const group_layout& group) noexcept {
+  return std::max(group.tokens_per_block, 1u);
+}
+
 /// One buffer of one request: its view of the pool, and the blocks that the request has in it.
 struct request_buffer {
   const group_layout& group;
-  const buffer_layout& buffer;
+  buffer_layout buffer; ///< as the pattern numbers its elements
+  std::uint32_t first_dim;
   const group_blocks& table;
   std::span<std::byte> pool;
 
   std::span<std::byte> row(std::uint32_t head, std::uint32_t token) const {
     const auto place = token - table.first_block_token;
-    const auto block = table.blocks[place / group.tokens_per_block];
-    const auto offset = buffer.offset + block * buffer.slot_stride +
+    const auto tokens = tokens_of(group);
+    const auto offset = buffer.offset + table.blocks[place / tokens] * buffer.slot_stride +
                         (head - buffer.first_head) * buffer.head_stride +
-                        place % group.tokens_per_block * buffer.token_stride;
+                        place % tokens * buffer.token_stride;
     return pool.subspan(offset, buffer.row_bytes());
   }
   std::uint32_t end() const {
     return table.first_block_token +
-           static_cast<std::uint32_t>(table.blocks.size()) * group.tokens_per_block;
+           static_cast<std::uint32_t>(table.blocks.size()) * tokens_of(group);
+  }
+  /// The tokens that the context side writes; a state counts as one.
+  token_range written(const request_spec& request) const {
+    return {table.first_block_token, group.is_state() ? 1 : request.tokens};
   }
 };
 
@@ -35,7 +46,8 @@ void for_each_buffer(const rank_cache& cache, std::size_t request, Visit visit) 
   const auto& tables = cache.tables[request];
   for (std::size_t g = 0; g < tables.size(); ++g)
     for (const auto& buffer : cache.layout.groups[g].buffers)
-      visit(request_buffer{cache.layout.groups[g], buffer, tables[g], cache.pools[buffer.pool]});
+      visit(request_buffer{cache.layout.groups[g], with_bytes_as_dims(buffer), first_dim_of(buffer),
+                           tables[g], cache.pools[buffer.pool]});
 }
 
 /// Calls `visit(pattern, token, row)` for every head and for the tokens of a range.
@@ -57,7 +69,7 @@ std::uint64_t touched_outside(const rank_cache& cache, const group_layout& group
                               const std::vector<bool>& used) {
   std::uint64_t touched = 0;
   for (const auto& buffer : group.buffers) {
-    const auto bytes = buffer.row_bytes() * buffer.head_count * group.tokens_per_block;
+    const auto bytes = buffer.row_bytes() * buffer.head_count * tokens_of(group);
     for (std::size_t slot = 0; slot < used.size(); ++slot)
       if (!used[slot])
         touched += touched_bytes(
@@ -79,7 +91,9 @@ std::uint64_t touched_outside_requests(const rank_cache& cache, bool spare_cache
       const auto& request = cache.run.requests[i];
       auto token = cache.tables[i][g].first_block_token;
       for (auto block : cache.tables[i][g].blocks) {
-        token = std::min(token + group.tokens_per_block, request.tokens);
+        // A state is a matter of all tokens.
+        token = group.is_state() ? request.tokens
+                                 : std::min(token + group.tokens_per_block, request.tokens);
         used[block] = !spare_cached || token > request.cached_tokens;
       }
     }
@@ -89,6 +103,8 @@ std::uint64_t touched_outside_requests(const rank_cache& cache, bool spare_cache
 }
 
 token_range wanted_tokens(const request_spec& request, const group_layout& group) {
+  if (group.is_state())
+    return {0, request.cached_tokens < request.tokens ? 1u : 0u};
   const auto begin =
       group.window != 0 && request.tokens > group.window ? request.tokens - group.window : 0;
   return {std::max(begin, request.cached_tokens), request.tokens};
@@ -110,9 +126,9 @@ void clear_pools(const rank_cache& cache) {
 void write_requests(const rank_cache& cache) {
   for (std::size_t i = 0; i < cache.tables.size(); ++i)
     for_each_buffer(cache, i, [&](const request_buffer& view) {
-      for_each_row(cache, i, view, {view.table.first_block_token, cache.run.requests[i].tokens},
-                   [](const head_pattern& pattern, std::uint32_t token, std::span<std::byte> row) {
-                     pattern.fill(token, row);
+      for_each_row(cache, i, view, view.written(cache.run.requests[i]),
+                   [&](const head_pattern& pattern, std::uint32_t token, std::span<std::byte> row) {
+                     pattern.fill(token, row, view.first_dim);
                    });
     });
 }
@@ -121,11 +137,12 @@ wrong_bytes check_context(const rank_cache& cache) {
   wrong_bytes wrong;
   for (std::size_t i = 0; i < cache.tables.size(); ++i)
     for_each_buffer(cache, i, [&](const request_buffer& view) {
-      const auto tokens = cache.run.requests[i].tokens;
+      const auto end = view.written(cache.run.requests[i]).end;
       for_each_row(
           cache, i, view, {view.table.first_block_token, view.end()},
           [&](const head_pattern& pattern, std::uint32_t token, std::span<const std::byte> row) {
-            wrong.stray += token < tokens ? pattern.mismatches(token, row) : touched_bytes(row);
+            wrong.stray +=
+                token < end ? pattern.mismatches(token, row, view.first_dim) : touched_bytes(row);
           });
     });
   wrong.stray += touched_outside_requests(cache, false);
@@ -140,7 +157,7 @@ wrong_bytes check_generation(const rank_cache& cache, const std::vector<bool>& c
         for_each_row(
             cache, i, view, wanted_tokens(cache.run.requests[i], view.group),
             [&](const head_pattern& pattern, std::uint32_t token, std::span<const std::byte> row) {
-              wrong.mismatched += pattern.mismatches(token, row);
+              wrong.mismatched += pattern.mismatches(token, row, view.first_dim);
             });
       });
   wrong.stray = touched_outside_requests(cache, true);

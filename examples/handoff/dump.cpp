@@ -7,26 +7,32 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/handoff/conv_view.hpp"
+
 namespace baton::handoff {
 
 namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json describe(const buffer_layout& buffer, const std::string& group) {
-  return {{"group", group},
-          {"layer", buffer.layer},
-          {"role", to_string(buffer.role)},
-          {"pool", buffer.pool},
-          {"offset", buffer.offset},
-          {"slot_stride", buffer.slot_stride},
-          {"first_head", buffer.first_head},
-          {"head_count", buffer.head_count},
-          {"total_heads", buffer.total_heads},
-          {"head_stride", buffer.head_stride},
-          {"token_stride", buffer.token_stride},
-          {"head_dim", buffer.head_dim},
-          {"element_bytes", size_of(buffer.type)}};
+ordered_json describe(const buffer_layout& held, const std::string& group) {
+  const auto buffer = with_bytes_as_dims(held);
+  ordered_json entry{{"group", group},
+                     {"layer", buffer.layer},
+                     {"role", to_string(buffer.role)},
+                     {"pool", buffer.pool},
+                     {"offset", buffer.offset},
+                     {"slot_stride", buffer.slot_stride},
+                     {"first_head", buffer.first_head},
+                     {"head_count", buffer.head_count},
+                     {"total_heads", buffer.total_heads},
+                     {"head_stride", buffer.head_stride},
+                     {"token_stride", buffer.token_stride},
+                     {"head_dim", buffer.head_dim},
+                     {"element_bytes", size_of(buffer.type)}};
+  if (held.role == cache_role::conv)
+    entry["first_dim"] = first_dim_of(held);
+  return entry;
 }
 
 ordered_json describe(const request_spec& request, const group_blocks& table, request_state state) {

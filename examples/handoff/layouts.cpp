@@ -191,11 +191,17 @@ expected<> check_groups(const model_spec& model) {
   if (count > layout_limits::groups)
     return fail(errc::invalid_argument, "model.groups: {} are more than {}; join some", count,
                 layout_limits::groups);
-  for (std::size_t i = 0; i < model.groups.size(); ++i)
+  for (std::size_t i = 0; i < model.groups.size(); ++i) {
+    if (model.state && model.groups[i].name == state_group)
+      return fail(
+          errc::invalid_argument,
+          "model.groups[{}].name: \"{}\" is that of the group of model.state; choose another", i,
+          state_group);
     for (std::size_t j = 0; j < i; ++j)
       if (model.groups[i].name == model.groups[j].name)
         return fail(errc::invalid_argument, "model.groups[{}].name: \"{}\" is taken", i,
                     model.groups[i].name);
+  }
   return check_layers(model);
 }
 
@@ -214,7 +220,8 @@ expected<> check_state(const state_spec& state, const side_spec& side, std::stri
   if (state.conv_bytes == 0 && state.ssm_heads == 0)
     return fail(errc::invalid_argument, "model.state: neither conv_bytes nor ssm_heads given");
   if ((state.ssm_heads == 0) != (state.ssm_head_bytes == 0))
-    return fail(errc::invalid_argument, "model.state.ssm_head_bytes: {} with {} ssm_heads",
+    return fail(errc::invalid_argument,
+                "model.state.ssm_head_bytes: {} with {} ssm_heads; give both or none",
                 state.ssm_head_bytes, state.ssm_heads);
   if (state.ssm_heads > 0 && !side.attention_dp && side.tp > state.ssm_heads)
     return fail(errc::invalid_argument, "{}.tp: {} is more than model.state.ssm_heads ({})", name,
@@ -286,6 +293,11 @@ expected<> check_counts(const rank_layout& rank) {
                 "{}.pool: rank {} would have {} pools, at most {} are possible; choose another "
                 "order than \"tensor\"",
                 to_string(rank.role), rank.rank, rank.pools.size(), layout_limits::pools);
+  if (rank.groups.empty())
+    return fail(
+        errc::invalid_argument,
+        "{}.tp: model.state.conv_bytes are too few for {} ranks, rank {} would hold nothing",
+        to_string(rank.role), rank.tp_size, rank.rank);
   return {};
 }
 
@@ -315,7 +327,7 @@ expected<> add_groups(rank_layout& rank, const model_spec& model, const side_spe
       return added;
   }
   if (model.state) {
-    auto added = add({"state", 0, 0, {}}, model.state->layers,
+    auto added = add({state_group, 0, 0, {}}, model.state->layers,
                      [&](group_layout& group, std::uint32_t layer) {
                        add_state(group, *model.state, layer, shard, shards);
                      });

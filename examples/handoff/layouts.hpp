@@ -17,6 +17,9 @@ struct group_spec {
   std::uint32_t window = 0; ///< in tokens; 0 = none
 };
 
+/// The name of the group of recurrent state.
+inline constexpr auto state_group = "state";
+
 /// Layers with recurrent state instead of an attention cache: the group `state`, one slot a
 /// request. In a buffer of role `conv` the "heads" are the single bytes.
 struct state_spec {

@@ -42,18 +42,20 @@ head_pattern::head_pattern(std::uint64_t seed, request_id request, std::uint32_t
     hash_ = splitmix64(hash_ ^ field);
 }
 
-void head_pattern::fill(std::uint32_t token, std::span<std::byte> row) const noexcept {
-  fill_elements(splitmix64(hash_ ^ token), 0, element_bytes_, row);
+void head_pattern::fill(std::uint32_t token, std::span<std::byte> row,
+                        std::uint32_t first_dim) const noexcept {
+  fill_elements(splitmix64(hash_ ^ token), first_dim, element_bytes_, row);
 }
 
-std::uint64_t head_pattern::mismatches(std::uint32_t token,
-                                       std::span<const std::byte> row) const noexcept {
+std::uint64_t head_pattern::mismatches(std::uint32_t token, std::span<const std::byte> row,
+                                       std::uint32_t first_dim) const noexcept {
   const auto hash = splitmix64(hash_ ^ token);
   std::array<std::byte, 1024> wanted;
   std::uint64_t wrong = 0;
   for (std::size_t at = 0; at < row.size(); at += wanted.size()) {
     const auto part = row.subspan(at, std::min(wanted.size(), row.size() - at));
-    fill_elements(hash, at / element_bytes_, element_bytes_, {wanted.data(), part.size()});
+    fill_elements(hash, first_dim + at / element_bytes_, element_bytes_,
+                  {wanted.data(), part.size()});
     if (std::memcmp(part.data(), wanted.data(), part.size()) != 0)
       for (std::size_t i = 0; i < part.size(); ++i)
         wrong += part[i] != wanted[i];

@@ -27,11 +27,12 @@ public:
   head_pattern(std::uint64_t seed, request_id request, std::uint32_t layer, cache_role role,
                std::uint32_t head, std::uint32_t element_bytes) noexcept;
 
-  /// Writes the row of a token; `row` is a whole number of elements.
-  void fill(std::uint32_t token, std::span<std::byte> row) const noexcept;
-  /// Returns how many bytes of `row` differ from the token's row.
-  [[nodiscard]] std::uint64_t mismatches(std::uint32_t token,
-                                         std::span<const std::byte> row) const noexcept;
+  /// Writes the row of a token, from element `first_dim` on; `row` is a whole number of elements.
+  void fill(std::uint32_t token, std::span<std::byte> row,
+            std::uint32_t first_dim = 0) const noexcept;
+  /// Returns how many bytes of `row` differ from the token's row, from element `first_dim` on.
+  [[nodiscard]] std::uint64_t mismatches(std::uint32_t token, std::span<const std::byte> row,
+                                         std::uint32_t first_dim = 0) const noexcept;
 
 private:
   std::uint64_t hash_;

@@ -227,8 +227,9 @@ void rank_process::offer(std::size_t index) {
     slice.tokens = {begin, begin + chunk};
     slice.last = slice.tokens.end == request.tokens;
     for (std::size_t g = 0; g < layout_.groups.size(); ++g)
-      slice.blocks.push_back(
-          part_of(tables_[index][g], layout_.groups[g].tokens_per_block, slice.tokens));
+      if (slice.last || !layout_.groups[g].is_state())
+        slice.blocks.push_back(
+            part_of(tables_[index][g], layout_.groups[g].tokens_per_block, slice.tokens));
     if (slice.last)
       slice.aux = aux_of(request);
     slice.timeout = run_.timeout;

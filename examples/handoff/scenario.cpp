@@ -29,13 +29,19 @@ constexpr bounds milliseconds_bounds{0, 86'400'000};
 /// That no layer is claimed twice is checked where the layouts are built.
 void check_coverage(const model_spec& model) {
   std::vector<bool> covered(model.layers);
-  for (const auto& group : model.groups)
-    for (auto layer : group.layers)
+  const auto cover = [&](const std::vector<std::uint32_t>& layers) {
+    for (auto layer : layers)
       if (layer < model.layers)
         covered[layer] = true;
+  };
+  for (const auto& group : model.groups)
+    cover(group.layers);
+  if (model.state)
+    cover(model.state->layers);
   const auto missing = std::ranges::find(covered, false) - covered.begin();
   if (std::cmp_less(missing, model.layers))
-    refuse("model.groups: layer {} is in no group; add it to one", missing);
+    refuse("model.groups: layer {} is in no group{}; add it to one", missing,
+           model.state ? " and not in model.state.layers" : "");
 }
 
 std::vector<group_spec> read_groups(const json& list, const std::string& path) {
@@ -56,6 +62,17 @@ std::vector<group_spec> read_groups(const json& list, const std::string& path) {
   return groups;
 }
 
+state_spec read_state(const json& object, const std::string& path) {
+  object_reader reader{object, path};
+  state_spec state;
+  state.layers = read_numbers(reader.required("layers"), reader.path_of("layers"), {});
+  state.conv_bytes = reader.number_or("conv_bytes", 0u, {});
+  state.ssm_heads = reader.number_or("ssm_heads", 0u, {});
+  state.ssm_head_bytes = reader.number_or("ssm_head_bytes", 0u, {});
+  reader.close();
+  return state;
+}
+
 model_spec read_model(const json& object) {
   object_reader reader{object, "model"};
   model_spec model;
@@ -70,12 +87,12 @@ model_spec read_model(const json& object) {
   model.mla = reader.one_of_or<bool>("attention", false, {{"gqa", false}, {"mla", true}});
   if (model.mla && model.kv_heads != 1)
     refuse("model.kv_heads: {} must be 1, since mla has one latent head", model.kv_heads);
+  if (const auto* state = reader.optional("state"))
+    model.state = read_state(*state, "model.state");
   if (const auto* groups = reader.optional("groups")) {
     model.groups = read_groups(*groups, "model.groups");
     check_coverage(model);
   }
-  if (reader.optional("state"))
-    refuse_unsupported("model.state", "recurrent state");
   reader.close();
   return model;
 }
