@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "gpu/cuda/context.hpp"
+#include "gpu/cuda/convert_kernel.hpp"
 #include "gpu/cuda/copy_kernel.hpp"
 #include "gpu/cuda/driver.hpp"
 #include "gpu/cuda/launcher.hpp"
@@ -115,7 +116,8 @@ expected<> copy_engine::impl::open() {
     return fail(context.error());
   context_ = *context;
   const context_scope scope{context_};
-  if (auto ready = check(prepare_copy_kernels(*least != no_bulk),
+  const auto prepared = prepare_copy_kernels(*least != no_bulk);
+  if (auto ready = check(prepared == cudaSuccess ? prepare_convert_kernels() : prepared,
                          fmt::format("loading the copy kernels for {} (compute capability {}.{})",
                                      device->name, device->compute_major, device->compute_minor));
       !ready)

@@ -13,7 +13,7 @@
 
 namespace baton {
 
-/// Which kernel moves the bytes of a pull.
+/// Which kernel moves the bytes of a pull. What is converted goes by load and store on every path.
 enum class copy_path : std::uint8_t {
   automatic,  ///< bulk for what is aligned and long enough on sm_90 or later, load/store for the
               ///< rest
@@ -110,13 +110,15 @@ public:
   /// @param runs in stream order.
   /// @param lanes of the ways that read or write pools: addresses that this engine's GPU can use,
   ///        valid until the last job with this shape has ended.
-  /// @returns `invalid_argument` for no run, an empty run, an unknown lane or a missing address;
+  /// @returns `invalid_argument` for no run, an empty run or one that splits an element, an unknown
+  ///          lane, a missing address, or a conversion that there is not;
   ///          `out_of_resources` if the GPU's memory is used up.
   [[nodiscard]] expected<std::shared_ptr<const copy_shape>>
   make_shape(copy_way way, std::span<const copy_run> runs, std::span<const copy_lane> lanes);
 
   /// Starts to move stream bytes [begin, end) of a plan. Slots and runs are not checked here:
-  /// whoever made the plan has done so.
+  /// whoever made the plan has done so. Nor is it checked that the window splits no element that is
+  /// converted.
   ///
   /// @returns a ticket that `poll` will report exactly once; `invalid_argument` for an empty or
   ///          foreign plan, a window outside of it, or a missing buffer.

@@ -64,21 +64,6 @@ std::string_view to_string(instance_role role) noexcept {
   return "unknown";
 }
 
-std::uint32_t size_of(element_type type) noexcept {
-  switch (type) {
-  case element_type::fp32:
-    return 4;
-  case element_type::bf16:
-  case element_type::fp16:
-    return 2;
-  case element_type::fp8_e4m3:
-  case element_type::int8:
-  case element_type::byte:
-    return 1;
-  }
-  return 0;
-}
-
 token_range intersect(token_range a, token_range b) noexcept {
   const token_range common{std::max(a.begin, b.begin), std::min(a.end, b.end)};
   return common.empty() ? token_range{} : common;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "messages/element_type.hpp"
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 
@@ -25,10 +26,6 @@ enum class cache_role : std::uint8_t {
 };
 inline constexpr cache_role last_cache_role = cache_role::ssm;
 
-/// Element types of a cache. The numbers are part of the wire format.
-enum class element_type : std::uint8_t { fp32 = 1, bf16, fp16, fp8_e4m3, int8, byte };
-inline constexpr element_type last_element_type = element_type::byte;
-
 /// Where a pool lies.
 enum class memory_kind : std::uint8_t { host = 1, cuda };
 
@@ -36,12 +33,8 @@ enum class memory_kind : std::uint8_t { host = 1, cuda };
 enum class instance_role : std::uint8_t { context = 1, generation };
 
 [[nodiscard]] std::string_view to_string(cache_role role) noexcept;
-[[nodiscard]] std::string_view to_string(element_type type) noexcept;
 [[nodiscard]] std::string_view to_string(memory_kind kind) noexcept;
 [[nodiscard]] std::string_view to_string(instance_role role) noexcept;
-
-/// Returns the size of one element in bytes.
-[[nodiscard]] std::uint32_t size_of(element_type type) noexcept;
 
 /// A half-open range of token positions `[begin, end)` of a request.
 struct token_range {
@@ -96,7 +89,16 @@ struct buffer_layout {
   /// cut between any two elements, these are the heads. Rows of a state that is sharded along them
   /// are sections too.
   std::uint32_t section = 0;
+  /// Of fp8_e4m3: what a stored element must be multiplied with. Empty: 1; one for all heads; or one
+  /// per head held here. Each is within `least_scale` and `most_scale` (messages/conversion.hpp).
+  std::vector<float> scales{};
 
+  /// The scale of a head that is held here, by its global number.
+  [[nodiscard]] float scale_of(std::uint32_t head) const noexcept {
+    if (scales.size() < 2)
+      return scales.empty() ? 1.0f : scales.front();
+    return scales[head - first_head];
+  }
   /// Bytes of one (head, token).
   [[nodiscard]] std::uint64_t row_bytes() const noexcept {
     return std::uint64_t{head_dim} * size_of(type);
@@ -164,17 +166,19 @@ inline constexpr std::size_t instance_bytes = 256u << 20; ///< one encoded insta
 /// @returns `invalid_argument`; the text names the field, e.g. `groups[0].buffers[3].head_stride`.
 [[nodiscard]] expected<> validate(const rank_layout& layout);
 
-/// Decides whether a cache with layout `a` can be handed to one with layout `b`: model fingerprint,
-/// and for every (layer, role, section) that both hold: group name, window, total heads, head_dim
-/// and element type agree. Both must be valid. Symmetric, but for the order of the two values in
-/// the text.
+/// Decides whether a cache can be handed over between ranks with layouts `a` and `b`: model
+/// fingerprint, and for every (layer, role, section) that both hold: group name, window, total heads
+/// and head_dim agree, and the context's element type is the generation's, or can be converted to it
+/// (messages/conversion.hpp). Scales of heads that both hold in fp8_e4m3 agree, and so do the types
+/// of two ranks of the same role. Both must be valid. Symmetric, but for the order of the two values
+/// in the text.
 ///
 /// @returns `incompatible_layout`; the text names the field and both values.
 [[nodiscard]] expected<> compatible(const rank_layout& a, const rank_layout& b);
 
 /// Checks the layouts of all ranks of one instance, in rank order, against each other: same instance, role,
-/// model, tp, pp, attention_dp; every rank once; and that the ranks of each dp group hold every head of
-/// every layer that any of them holds.
+/// model, tp, pp, attention_dp; every rank once; that a head of fp8_e4m3 has one scale on all ranks;
+/// and that the ranks of each dp group hold every head of every layer that any of them holds.
 ///
 /// @returns `invalid_argument`; the text names the rank and the field.
 [[nodiscard]] expected<> validate_instance(std::span<const rank_layout> ranks);

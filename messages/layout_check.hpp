@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,15 @@ inline constexpr std::size_t instance_work = 1u << 24;
 /// @param work  pieces that may be looked at; lowered by those that were.
 /// @returns `invalid_argument`; also when the layout is too intricate to be decided with `work`.
 [[nodiscard]] expected<> check_overlaps(const rank_layout& layout, std::size_t& work);
+
+/// Refuses scales that are out of place, too many or too few, or not within their bounds.
+[[nodiscard]] expected<> check_scales(const std::string& field, const buffer_layout& buffer);
+
+/// Refuses fp8_e4m3 buffers that disagree about the scale of a head, of all ranks together.
+///
+/// @returns `code`; the text names both ranks and values.
+[[nodiscard]] expected<> check_same_scales(errc code,
+                                           std::span<const std::span<const rank_layout>> instances);
 
 /// An `invalid_argument`; the text starts with the field's name.
 template <class... Args>

@@ -42,6 +42,7 @@ void write(const buffer_layout& buffer, wire::BufferLayout& out) {
   out.set_head_dim(buffer.head_dim);
   out.set_type(write_enum<wire::ElementType>(buffer.type));
   out.set_section(buffer.section);
+  out.mutable_scales()->Add(buffer.scales.begin(), buffer.scales.end());
 }
 
 buffer_layout read(const wire::BufferLayout& in) {
@@ -57,7 +58,8 @@ buffer_layout read(const wire::BufferLayout& in) {
           .token_stride = in.token_stride(),
           .head_dim = in.head_dim(),
           .type = read_enum<element_type>(in.type()),
-          .section = in.section()};
+          .section = in.section(),
+          .scales = {in.scales().begin(), in.scales().end()}};
 }
 
 void write(const group_layout& group, wire::GroupLayout& out) {

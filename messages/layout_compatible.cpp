@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <unordered_map>
 #include <vector>
 
+#include "messages/conversion.hpp"
 #include "messages/layout.hpp"
 #include "messages/layout_check.hpp"
 
@@ -46,6 +48,21 @@ std::string_view kind_of(const group_layout& group) {
   return group.tokens_per_block == 0 ? "state (0)" : "blocks";
 }
 
+/// Types agree within an instance; between two, the context's may be convertible.
+expected<> agree_on_type(errc code, const holding& a, const holding& b) {
+  const bool forth = a.rank->role == instance_role::context;
+  const auto from = (forth ? a : b).buffer->type;
+  const auto to = (forth ? b : a).buffer->type;
+  const bool same_side = a.rank->role == b.rank->role;
+  if (same_side ? from == to : can_hand_over(from, to))
+    return {};
+  const auto field = fmt::format("{}: type", describe(*a.buffer));
+  auto refused =
+      same(code, field, to_string(a.buffer->type), *a.rank, to_string(b.buffer->type), *b.rank);
+  return same_side ? refused
+                   : fail(code, "{}; {}", refused.error().text, describe_conversions(from));
+}
+
 /// What must agree wherever a (layer, role, section) is held.
 expected<> agree(errc code, const holding& a, const holding& b) {
   const auto check = [&](std::string_view field, const auto& left, const auto& right) {
@@ -64,7 +81,7 @@ expected<> agree(errc code, const holding& a, const holding& b) {
     return ok;
   if (auto ok = check("head_dim", a.buffer->head_dim, b.buffer->head_dim); !ok)
     return ok;
-  return check("type", to_string(a.buffer->type), to_string(b.buffer->type));
+  return agree_on_type(code, a, b);
 }
 
 /// Enters what a rank holds; what is there already must agree.
@@ -172,6 +189,11 @@ expected<> match(const holdings& mine, const holdings& theirs, const rank_layout
   return {};
 }
 
+expected<> same_scales(std::span<const rank_layout> a, std::span<const rank_layout> b) {
+  const std::array sides{a, b};
+  return check_same_scales(errc::incompatible_layout, sides);
+}
+
 expected<> same_model(const rank_layout& a, const rank_layout& b) {
   return same(errc::incompatible_layout, "model", a.model, a, b.model, b);
 }
@@ -184,11 +206,12 @@ expected<> compatible(const rank_layout& a, const rank_layout& b) {
   holdings ours;
   if (auto ok = merge(errc::incompatible_layout, ours, a); !ok)
     return ok;
-  return for_each_holding(b, [&](const holding& theirs) {
+  auto agreed = for_each_holding(b, [&](const holding& theirs) {
     const auto mine = ours.find(layer_key(*theirs.buffer));
     return mine == ours.end() ? expected<>{}
                               : agree(errc::incompatible_layout, mine->second, theirs);
   });
+  return agreed ? same_scales({&a, 1}, {&b, 1}) : agreed;
 }
 
 expected<> validate_instance(std::span<const rank_layout> ranks) {
@@ -198,6 +221,8 @@ expected<> validate_instance(std::span<const rank_layout> ranks) {
   for (const auto& rank : ranks)
     if (auto ok = merge(errc::invalid_argument, all, rank); !ok)
       return ok;
+  if (auto ok = check_same_scales(errc::invalid_argument, {&ranks, 1}); !ok)
+    return ok;
   return check_coverage(ranks, all);
 }
 
@@ -218,7 +243,9 @@ expected<> compatible_instances(std::span<const rank_layout> context,
       return ok;
   if (auto ok = match(given, taken, generation.front()); !ok)
     return ok;
-  return match(taken, given, context.front());
+  if (auto ok = match(taken, given, context.front()); !ok)
+    return ok;
+  return same_scales(context, generation);
 }
 
 } // namespace baton

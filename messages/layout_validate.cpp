@@ -132,6 +132,8 @@ expected<> check_buffer(const std::string& field, const buffer_layout& buffer,
                   layout.pools.size());
   if (auto ok = check_heads(field, buffer); !ok)
     return ok;
+  if (auto ok = check_scales(field, buffer); !ok)
+    return ok;
   return check_extent(field, buffer, layout.pools[buffer.pool], tokens);
 }
 

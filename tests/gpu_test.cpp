@@ -93,6 +93,7 @@ BOOST_AUTO_TEST_CASE(a_window_takes_the_items_that_touch_it_and_no_others) {
       size = 1 + random() % 20;
       list.positions.push_back(bytes);
       bytes += size;
+      list.ends.push_back(bytes);
     }
     const std::uint64_t pairs = 1 + random() % 4;
     const std::uint64_t stream = random() % 100;
@@ -109,6 +110,46 @@ BOOST_AUTO_TEST_CASE(a_window_takes_the_items_that_touch_it_and_no_others) {
     const auto last = item(cut.first + cut.end - 1);
     BOOST_REQUIRE((last.first < end && end <= last.second));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_window_takes_of_some_tiles_those_that_touch_it) {
+  // Tiles [10, 20) and [30, 40) of 50 bytes a pair; the others belong to another list.
+  const tile_list list{.tiles = nullptr, .positions = {10, 30}, .ends = {20, 40}};
+  struct window {
+    std::uint64_t begin;
+    std::uint64_t end;
+    std::uint32_t first;
+    std::uint32_t items;
+  };
+  for (const auto& [begin, end, first, items] : std::vector<window>{{0, 100, 0, 4},
+                                                                    {0, 60, 0, 2},
+                                                                    {19, 61, 0, 3},
+                                                                    {20, 61, 1, 2},
+                                                                    {40, 60, 2, 0},
+                                                                    {45, 65, 2, 1}}) {
+    const auto cut = cut_segment(list, 2, 0, 50, begin, end);
+    BOOST_TEST(cut.first == first);
+    BOOST_TEST(cut.end == items);
+  }
+  BOOST_TEST(cut_segment(list, 1, 0, 50, 20, 30).end == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(runs_are_cut_by_what_becomes_of_them) {
+  constexpr element_conversion to_fp8{element_type::fp32, element_type::fp8_e4m3, 0.5f};
+  const copy_lane lanes[] = {{pool, pool, 0, 0, {}}, {pool, pool, 0, 0, to_fp8}};
+  const std::vector<copy_run> runs{{.bytes = 3, .lane = 0},
+                                   {.destination = 5, .bytes = copy_tile_bytes + 4, .lane = 1},
+                                   {.bytes = 9, .lane = 0}};
+  const auto copied = cut_tiles(runs, lanes);
+  BOOST_REQUIRE(copied.size() == 2u);
+  BOOST_TEST(copied[1].position == 3 + copy_tile_bytes + 4);
+  const auto converted = cut_tiles(runs, lanes, {to_fp8.from, to_fp8.to});
+  BOOST_REQUIRE(converted.size() == 2u);
+  BOOST_TEST(converted[1].position == 3 + copy_tile_bytes);
+  BOOST_TEST(converted[1].destination - converted[0].destination == copy_tile_bytes / 4);
+  BOOST_TEST(converted[1].bytes == 4u);
+  BOOST_TEST(converted[1].factor == 0.5f);
+  BOOST_TEST(cut_tiles(runs, lanes, conversions[0]).empty());
 }
 
 BOOST_AUTO_TEST_CASE(small_jobs_take_few_blocks_and_large_ones_all) {

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <functional>
 #include <random>
 #include <string>
@@ -5,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "messages/conversion.hpp"
 #include "messages/layout.hpp"
 #include "messages/layout_check.hpp"
 #include "tests/sample_layout.hpp"
@@ -64,6 +66,24 @@ buffer_layout byte_buffer(std::uint32_t layer, std::uint64_t offset, std::uint64
           .token_stride = token_stride,
           .head_dim = dim,
           .type = element_type::byte};
+}
+
+/// The same buffer with elements of fp8_e4m3.
+buffer_layout fp8(buffer_layout buffer, std::vector<float> scales) {
+  buffer.type = element_type::fp8_e4m3;
+  buffer.scales = std::move(scales);
+  return buffer;
+}
+
+/// Gives a buffer of all ranks that hold it the elements of fp8_e4m3, of which head h has
+/// scales[h].
+void to_fp8(std::vector<rank_layout>& ranks, std::uint32_t layer,
+            const std::vector<float>& scales) {
+  for (auto& rank : ranks)
+    for (auto& buffer : rank.groups[0].buffers)
+      if (buffer.layer == layer && buffer.role == cache_role::key)
+        buffer = fp8(buffer, {scales.begin() + buffer.first_head,
+                              scales.begin() + buffer.first_head + buffer.head_count});
 }
 
 /// What `validate` must say, found out by marking bytes.
@@ -234,6 +254,22 @@ BOOST_AUTO_TEST_CASE(every_refusal_names_its_field) {
       {"groups[0].buffers[3].slot_stride:", [&](auto& l) { at(l, 3).slot_stride = 15; }},
       {"groups[0].buffers[3].slot_stride:", [&](auto& l) { at(l, 3).slot_stride += 100; }},
       {"groups[0].buffers[3].slot_stride:", [&](auto& l) { at(l, 3).slot_stride = ~0ull; }},
+      {"groups[0].buffers[3].scales: only fp8_e4m3", [&](auto& l) { at(l, 3).scales = {1}; }},
+      {"groups[0].buffers[3].scales: 2 given",
+       [&](auto& l) {
+         at(l, 3) = fp8(at(l, 3), {1, 1});
+       }},
+      {"groups[0].buffers[3].scales[0]:", [&](auto& l) { at(l, 3) = fp8(at(l, 3), {0}); }},
+      {"groups[0].buffers[3].scales[0]:", [&](auto& l) { at(l, 3) = fp8(at(l, 3), {NAN}); }},
+      {"groups[0].buffers[3].scales[0]:", [&](auto& l) { at(l, 3) = fp8(at(l, 3), {INFINITY}); }},
+      {"groups[0].buffers[3].scales[3]:",
+       [&](auto& l) {
+         at(l, 3) = fp8(at(l, 3), {1, 1, 1, most_scale * 2});
+       }},
+      {"groups[0].buffers[3].scales[3]:",
+       [&](auto& l) {
+         at(l, 3) = fp8(at(l, 3), {1, 1, 1, least_scale / 2});
+       }},
       {"groups[0].buffers[3].layer:", [&](auto& l) { at(l, 3).layer = 0; }},
       {"groups[0].buffers[3].layer:", [&](auto& l) { at(l, 3).role = cache_role::key; }},
       {"groups[1].buffers[0].layer:",
@@ -377,8 +413,8 @@ BOOST_AUTO_TEST_CASE(what_must_agree_is_named_with_both_values) {
        [](auto& l) { l.groups[0].tokens_per_block = 0; }},
       {{"layer 0 value", "total_heads", "4", "8"}, [&](auto& l) { at(l).total_heads = 8; }},
       {{"layer 0 value", "head_dim", "8", "16"}, [&](auto& l) { at(l).head_dim = 16; }},
-      {{"layer 0 value", "type", "bf16", "fp16"},
-       [&](auto& l) { at(l).type = element_type::fp16; }},
+      {{"layer 0 value", "type", "bf16", "int8", "bf16 converts to fp32, fp16 or fp8_e4m3"},
+       [&](auto& l) { at(l).type = element_type::int8; }},
   };
   const auto a = sample_rank({}, 0);
   for (const auto& [words, change] : cases) {
@@ -389,6 +425,59 @@ BOOST_AUTO_TEST_CASE(what_must_agree_is_named_with_both_values) {
     check_refused(compatible_instances({&a, 1}, {&b, 1}), errc::incompatible_layout, words);
     check_refused(compatible_instances({&b, 1}, {&a, 1}), errc::incompatible_layout, words);
   }
+}
+
+BOOST_AUTO_TEST_CASE(the_context_may_keep_what_can_be_converted_and_not_the_other_way_round) {
+  const auto context = sample_instance({2, 1});
+  auto generation = sample_instance({4, 1, false, 8, instance_role::generation});
+  to_fp8(generation, 1, {1, 2, 3, 4});
+  check_good(validate_instance(generation));
+  check_good(compatible_instances(context, generation));
+  for (const auto& a : context)
+    for (const auto& b : generation) {
+      check_good(compatible(a, b));
+      check_good(compatible(b, a));
+    }
+  auto backwards = sample_instance({2, 1});
+  to_fp8(backwards, 1, {1, 2, 3, 4});
+  check_refused(
+      compatible_instances(backwards, sample_instance({.role = instance_role::generation})),
+      errc::incompatible_layout,
+      {"layer 1 key: type: fp8_e4m3 in context ctx rank 0, but bf16 in generation gen "
+       "rank 0; fp8_e4m3 cannot be converted"});
+}
+
+BOOST_AUTO_TEST_CASE(scales_agree_between_fp8_caches_head_by_head) {
+  auto context = sample_instance({2, 1});
+  auto generation = sample_instance({.role = instance_role::generation});
+  to_fp8(context, 1, {1, 2, 3, 3});
+  to_fp8(generation, 1, {1, 2, 3, 3});
+  context[1].groups[0].buffers[2].scales = {3}; // for both of its heads
+  check_good(compatible_instances(context, generation));
+  check_good(compatible(generation[0], context[1]));
+  generation[0].groups[0].buffers[2].scales[3] = 4;
+  const std::vector<std::string_view> words{
+      "layer 1 key: scale of head 3", "3 in context ctx rank 1", "4 in generation gen rank 0"};
+  check_refused(compatible_instances(context, generation), errc::incompatible_layout, words);
+  check_refused(compatible(context[1], generation[0]), errc::incompatible_layout, words);
+  check_good(compatible(context[0], generation[0]));
+  generation[0].groups[0].buffers[2].scales.clear();
+  check_refused(compatible_instances(context, generation), errc::incompatible_layout,
+                {"2 in context ctx rank 0", "1 in generation gen rank 0"});
+}
+
+BOOST_AUTO_TEST_CASE(a_head_has_one_scale_on_all_ranks_of_an_instance) {
+  auto ranks = sample_instance({2, 1, true});
+  to_fp8(ranks, 2, {1, 2, 3, 4});
+  check_good(validate_instance(ranks));
+  ranks[1].groups[0].buffers[4].scales[1] = 5;
+  check_refused(
+      validate_instance(ranks), errc::invalid_argument,
+      {"layer 2 key: scale of head 1", "2 in context ctx rank 0", "5 in context ctx rank 1"});
+  ranks = sample_instance({2, 1, true});
+  ranks[1].groups[0].buffers[4] = fp8(ranks[1].groups[0].buffers[4], {});
+  check_refused(validate_instance(ranks), errc::invalid_argument,
+                {"layer 2 key: type", "bf16", "fp8_e4m3", "rank 1"});
 }
 
 BOOST_AUTO_TEST_CASE(ranks_are_compatible_although_they_hold_different_layers) {
@@ -510,7 +599,7 @@ BOOST_AUTO_TEST_CASE(large_instances_are_compared_without_comparing_all_pairs) {
   check_good(validate_instance(context));
   check_good(compatible_instances(context, generation));
   for (auto& rank : generation)
-    rank.groups[0].buffers[6].type = element_type::fp16;
+    rank.groups[0].buffers[6].type = element_type::int8;
   check_refused(compatible_instances(context, generation), errc::incompatible_layout,
                 {"layer 3 key", "type"});
 }

@@ -7,6 +7,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "messages/conversion.hpp"
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/state.hpp"
@@ -418,6 +419,7 @@ BOOST_AUTO_TEST_CASE(every_field_of_a_layout_survives_the_wire) {
   layout.pools[0].device = 3;
   layout.pools[0].device_uuid = std::string("\0\1\2", 3);
   layout.groups[0].buffers[1].type = element_type::fp8_e4m3;
+  layout.groups[0].buffers[1].scales = {0.1f, 3, least_scale, most_scale};
   layout.groups[0].buffers[1].role = cache_role::indexer_key;
   layout.groups[1].buffers[0].role = cache_role::conv;
   layout.groups[1].buffers[0].section = layout_limits::sections - 1;

@@ -115,7 +115,7 @@ __device__ void copy_by_bulk(const copy_args& args, std::byte* shared) {
   if (issues)
     ring.open();
   __syncwarp();
-  item_feed feed{args};
+  item_feed<> feed{args};
   item mine;
   while (feed.next(mine)) {
     unit_line line{(mine.bytes + shape.chunk - 1) / shape.chunk};

@@ -18,11 +18,20 @@ __device__ inline u32 lane_index() {
 struct item {
   u64 source;
   u64 destination;
-  u32 bytes; ///< 0: none
+  u32 bytes;  ///< of the source; 0: none
+  u32 detail; ///< of its tile: the last word
+};
+
+/// What becomes of bytes that are only copied.
+struct as_it_is {
+  __device__ static u64 written(u64 bytes) { return bytes; }
 };
 
 /// Hands batches of items to a warp, one item to a lane. Descriptors and the abort word are fetched
 /// one batch ahead and the place in the queue two, so that none of their latencies is seen.
+///
+/// @tparam conversion tells how many bytes are written for those that are read.
+template <class conversion = as_it_is>
 class item_feed {
 public:
   __device__ explicit item_feed(const copy_args& args)
@@ -90,7 +99,7 @@ private:
 
   __device__ item resolve() const {
     if (!valid_)
-      return {0, 0, 0};
+      return {0, 0, 0, 0};
     const u64 position = stream_ + wide(place_.x, place_.y);
     const u64 from = max(position, args_.begin);
     const u64 to = min(position + place_.z, args_.end);
@@ -98,10 +107,11 @@ private:
     const u64 source = wide(addresses_.x, addresses_.y) + slots_.x * wide(strides_.x, strides_.y) +
                        (from - position);
     const u64 destination = wide(addresses_.z, addresses_.w) +
-                            slots_.y * wide(strides_.z, strides_.w) + (from - position);
+                            slots_.y * wide(strides_.z, strides_.w) +
+                            conversion::written(from - position);
     return {args_.way == copy_way::stream_to_pool ? buffer : source,
             args_.way == copy_way::pool_to_stream ? buffer : destination,
-            static_cast<u32>(to - from)};
+            static_cast<u32>(to - from), place_.w};
   }
 
   const copy_args& args_;

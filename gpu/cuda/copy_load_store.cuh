@@ -150,7 +150,7 @@ __device__ void copy_ragged(const item& mine) {
 
 template <u32 flights>
 __device__ void copy_by_load_store(const copy_args& args) {
-  item_feed feed{args};
+  item_feed<> feed{args};
   item mine;
   while (feed.next(mine)) {
     const u64 bits = mine.source | mine.destination | mine.bytes;

@@ -10,14 +10,14 @@ copy_segment cut_segment(const tile_list& list, std::uint64_t pairs, std::uint64
                          std::uint64_t shape_bytes, std::uint64_t begin,
                          std::uint64_t end) noexcept {
   const auto& positions = list.positions;
-  const auto first = std::ranges::upper_bound(positions, begin - stream) - positions.begin();
+  const auto first = std::ranges::upper_bound(list.ends, begin - stream) - list.ends.begin();
   const std::uint64_t last_start = stream + (pairs - 1) * shape_bytes;
   const auto last = std::ranges::lower_bound(positions, end - last_start) - positions.begin();
   copy_segment made;
   made.stream = stream;
   made.shape_bytes = shape_bytes;
   made.tile_count = list.size();
-  made.first = static_cast<std::uint32_t>(std::max<std::ptrdiff_t>(first, 1) - 1);
+  made.first = static_cast<std::uint32_t>(first);
   made.end = static_cast<std::uint32_t>((pairs - 1) * positions.size()) +
              static_cast<std::uint32_t>(last) - made.first;
   return made;

@@ -15,7 +15,7 @@ struct launch_size {
 
 /// The items of `pairs` pairs of which stream bytes [begin, end) are wanted. Pure.
 ///
-/// @param list all of a shape's tiles; a subset only if whole pairs are wanted.
+/// @param list all of a shape's tiles, or some.
 /// @param stream where the first pair starts; begin lies in the first pair, end in the last one.
 /// @returns a segment of which `end` is the number of its items; pointers are left empty.
 [[nodiscard]] copy_segment cut_segment(const tile_list& list, std::uint64_t pairs,

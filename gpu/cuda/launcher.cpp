@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gpu/cuda/convert_kernel.hpp"
 #include "gpu/cuda/copy_kernel.hpp"
 #include "gpu/cuda/error.hpp"
 #include "gpu/cuda/launch_args.hpp"
@@ -97,8 +98,7 @@ std::vector<launcher::stretch> launcher::cut(const copy_order& order, std::uint6
     const std::uint64_t first = (from - starts[part]) / pair_bytes;
     const std::uint64_t end = std::min(order.end, starts[part + 1]);
     const std::uint64_t wanted = (end - starts[part] + pair_bytes - 1) / pair_bytes - first;
-    const std::uint64_t fits =
-        std::max<std::uint64_t>(most_items / of.shape->inner().all.size(), 1);
+    const std::uint64_t fits = std::max<std::uint64_t>(most_items / of.shape->inner().tiles, 1);
     const std::uint64_t count = std::min({wanted, most_pairs, fits});
     if (count == 0)
       continue;
@@ -129,16 +129,37 @@ expected<> launcher::start(std::span<const stretch> stretches, const copy_order&
       return fail(sent.error());
     uploaded = *sent;
   }
-  const bool whole = order.begin == 0 && order.end == order.plan->bytes();
-  if (args.way != copy_way::pool_to_pool || !whole)
-    return start_kernel(stretches, uploaded, args, &copy_shape::storage::all, false);
-  if (auto done = start_kernel(stretches, uploaded, args, &copy_shape::storage::bulk, true); !done)
-    return done;
-  return start_kernel(stretches, uploaded, args, &copy_shape::storage::rest, false);
+  using storage = copy_shape::storage;
+  std::vector<kernel_work> all;
+  if (args.way == copy_way::pool_to_pool && order.begin == 0 && order.end == order.plan->bytes())
+    all = {{kernel::bulk, &storage::bulk}, {kernel::load_store, &storage::rest}};
+  else
+    all = {{kernel::load_store, &storage::all}};
+  for (std::size_t i = 0; i < conversions.size(); ++i)
+    all.push_back({kernel::convert, nullptr, i});
+  for (const kernel_work& work : all)
+    if (auto done = start_kernel(stretches, uploaded, args, work); !done)
+      return done;
+  return {};
+}
+
+expected<> launcher::launch_kernel(const kernel_work& work, const copy_args& args,
+                                   std::uint32_t blocks) const {
+  const auto stream = static_cast<cudaStream_t>(stream_.ref().handle);
+  switch (work.by) {
+  case kernel::load_store:
+    return check(launch_load_store(args, blocks, stream), "launch of the load/store copy kernel");
+  case kernel::bulk:
+    return check(launch_bulk(args, blocks, stream), "launch of the bulk copy kernel");
+  case kernel::convert:
+    break;
+  }
+  return check(launch_convert(work.conversion, args, blocks, stream),
+               "launch of the converting kernel");
 }
 
 expected<> launcher::start_kernel(std::span<const stretch> stretches, const copy_pair* uploaded,
-                                  copy_args& args, list_member list, bool bulk) {
+                                  copy_args& args, const kernel_work& work) {
   args.items = 0;
   std::uint32_t used = 0;
   std::uint32_t before = 0; // pairs
@@ -147,7 +168,7 @@ expected<> launcher::start_kernel(std::span<const stretch> stretches, const copy
   for (const stretch& from : stretches) {
     const std::uint32_t start = before;
     before += static_cast<std::uint32_t>(from.pairs.size());
-    const tile_list& tiles = from.shape->*list;
+    const tile_list& tiles = work.tiles(*from.shape);
     if (tiles.size() == 0)
       continue;
     copy_segment& to = args.segments[used++];
@@ -162,15 +183,11 @@ expected<> launcher::start_kernel(std::span<const stretch> stretches, const copy
   }
   if (args.items == 0)
     return {};
-  const std::uint32_t threads = bulk ? bulk_threads : load_store_threads;
+  const std::uint32_t threads = work.by == kernel::bulk ? bulk_threads : load_store_threads;
   const launch_size size =
       size_launch(args.items, bytes, longest, options_.thread_blocks, threads / 32);
   args.batch = size.batch;
-  const auto stream = static_cast<cudaStream_t>(stream_.ref().handle);
-  if (bulk)
-    return check(launch_bulk(args, size.blocks, stream), "launch of the bulk copy kernel");
-  return check(launch_load_store(args, size.blocks, stream),
-               "launch of the load/store copy kernel");
+  return launch_kernel(work, args, size.blocks);
 }
 
 std::uint64_t launcher::bytes_ahead_of(std::uint64_t tag) const noexcept {

@@ -62,16 +62,28 @@ private:
     pair_ring::mark ring = 0; ///< what lies before this is free after it
     std::uint32_t place = 0;  ///< which events and which abort word are its own
   };
-  using list_member = tile_list copy_shape::storage::*;
+  enum class kernel : std::uint8_t { load_store, bulk, convert };
+  /// Some of a shape's tiles, and what moves them.
+  struct kernel_work {
+    kernel by = kernel::load_store;
+    tile_list copy_shape::storage::*copied = nullptr; ///< not for `convert`
+    std::size_t conversion = 0;                       ///< for `convert`: index into `conversions`
+
+    [[nodiscard]] const tile_list& tiles(const copy_shape::storage& shape) const noexcept {
+      return by == kernel::convert ? shape.converted[conversion] : shape.*copied;
+    }
+  };
 
   launcher() = default;
   [[nodiscard]] static std::vector<stretch> cut(const copy_order& order, std::uint64_t from,
                                                 std::uint64_t most_pairs);
   [[nodiscard]] expected<> start(std::span<const stretch> stretches, const copy_order& order,
                                  copy_args& args, bool few, std::uint32_t place);
+  [[nodiscard]] expected<> launch_kernel(const kernel_work& work, const copy_args& args,
+                                         std::uint32_t blocks) const;
   [[nodiscard]] expected<> start_kernel(std::span<const stretch> stretches,
                                         const copy_pair* uploaded, copy_args& args,
-                                        list_member list, bool bulk);
+                                        const kernel_work& work);
 
   copy_engine_options options_;
   abort_board* aborts_ = nullptr;

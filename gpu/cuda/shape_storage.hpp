@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace baton {
 struct tile_list {
   const copy_tile* tiles = nullptr;     ///< device memory
   std::vector<std::uint64_t> positions; ///< of the tiles, to find a window
+  std::vector<std::uint64_t> ends;      ///< likewise
   std::uint32_t longest = 0;            ///< bytes
   std::uint64_t bytes = 0;
 
@@ -24,9 +26,11 @@ struct tile_list {
 struct copy_shape::storage {
   shape_arena::piece memory;
   const void* engine = nullptr; ///< who made it; only compared
-  tile_list all;                ///< for the load/store kernel
+  std::uint64_t tiles = 0;      ///< of all lists that a launch takes
+  tile_list all;                ///< for the load/store kernel: what is only copied
   tile_list bulk;               ///< for a whole pull: what the bulk kernel takes; may be empty
   tile_list rest;               ///< and what it leaves to the load/store kernel
+  std::array<tile_list, conversions.size()> converted; ///< by index into `conversions`
 };
 
 } // namespace baton

@@ -10,6 +10,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fmt/ranges.h>
 
+#include "messages/conversion.hpp"
+
 namespace baton::tests {
 
 namespace {
@@ -269,23 +271,44 @@ std::vector<rank_layout> build(const handoff::model_spec& model, const handoff::
   return std::move(*ranks);
 }
 
-instances random_instances(std::mt19937_64& random) {
-  const auto model = random_model(random);
-  const auto context = random_side(random, model);
-  const auto generation = random_side(random, model);
-  const auto more = random_extras(random, model);
-  instances result{build(model, context, instance_role::context),
-                   build(model, generation, instance_role::generation),
+namespace {
+
+instances instances_of(std::mt19937_64& random, const model_spec& kept, const model_spec& wanted) {
+  const auto context = random_side(random, kept);
+  const auto generation = random_side(random, wanted);
+  const auto more = random_extras(random, kept);
+  instances result{build(kept, context, instance_role::context),
+                   build(wanted, generation, instance_role::generation),
                    fmt::format("layers{} heads{} dim{} mla{} groups{} state{} scales{} indexer{} "
                                "sections{}: {} -> {}",
-                               model.layers, model.kv_heads, model.head_dim, model.mla,
-                               model.groups.size(), model.state.has_value(), more.scale_dim,
+                               kept.layers, kept.kv_heads, kept.head_dim, kept.mla,
+                               kept.groups.size(), kept.state.has_value(), more.scale_dim,
                                more.indexer_dim, more.sections, describe(context),
                                describe(generation))};
   add_extras(random, result.context, more);
   add_extras(random, result.generation, more);
   disarrange(random, result.context);
   disarrange(random, result.generation);
+  return result;
+}
+
+} // namespace
+
+instances random_instances(std::mt19937_64& random) {
+  const auto model = random_model(random);
+  return instances_of(random, model, model);
+}
+
+instances random_converting_instances(std::mt19937_64& random) {
+  const auto types = conversions[pick(random, 0, conversions.size() - 1)];
+  auto kept = random_model(random);
+  kept.type = types.from;
+  auto wanted = kept;
+  wanted.type = types.to;
+  auto result = instances_of(random, kept, wanted);
+  for (auto& rank : result.generation)
+    rank.model = result.context.front().model;
+  result.text += fmt::format(", {} -> {}", to_string(types.from), to_string(types.to));
   return result;
 }
 

@@ -37,4 +37,8 @@ struct instances {
 /// key; padding between and in slots.
 [[nodiscard]] instances random_instances(std::mt19937_64& random);
 
+/// The same, of which the generation keeps its attention cache in another type, to which the
+/// context's is converted. State stays bytes.
+[[nodiscard]] instances random_converting_instances(std::mt19937_64& random);
+
 } // namespace baton::tests

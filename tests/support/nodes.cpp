@@ -94,10 +94,19 @@ deployment::deployment() : deployment{shape{}} {
 deployment::deployment(shape form) {
   const auto build = [&](auto& nodes, const handoff::side_spec& side, instance_role role,
                          const char* name, const transceiver_options& options, int gpu) {
-    for (auto& layout : value_of(handoff::build_instance(form.model, side, role, name)))
+    const bool context = role == instance_role::context;
+    auto model = form.model;
+    if (!context)
+      model.type = form.generation_type.value_or(model.type);
+    for (auto& layout : value_of(handoff::build_instance(model, side, role, name))) {
+      if (!context)
+        layout.model = contexts.front()->layout().model;
+      if (!context && form.change_generation)
+        form.change_generation(layout);
       nodes.push_back(std::make_unique<node>(std::move(layout),
                                              nodes.empty() ? "" : nodes[0]->door().endpoint(),
                                              options, form.lanes, gpu));
+    }
   };
   build(contexts, form.context, instance_role::context, "c", form.context_options,
         form.context_gpu);

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +48,8 @@ struct deployment {
     transceiver_options context_options;
     transceiver_options generation_options;
     plane_options lanes;
+    std::optional<element_type> generation_type; ///< if it is not the model's
+    std::function<void(rank_layout&)> change_generation;
     int context_gpu = -1; ///< see `node`
     int generation_gpu = -1;
   };

@@ -1,6 +1,5 @@
 #include "transport/mapped/mapped_lane.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace baton {
@@ -17,16 +16,14 @@ public:
         copies_{copies},
         source_{std::move(source)},
         pools_{pools},
+        chunks_{stream(), chunk_bytes},
         mode_{mode_for(stream().bytes())} {}
 
-  [[nodiscard]] std::size_t chunks() const noexcept {
-    return static_cast<std::size_t>((stream().bytes() + chunk_bytes - 1) / chunk_bytes);
-  }
+  [[nodiscard]] std::size_t chunks() const noexcept { return chunks_.count(); }
 
   void copy(std::size_t chunk) noexcept override {
-    const auto offset = chunk * chunk_bytes;
-    copy_range(stream(), offset, std::min(chunk_bytes, stream().bytes() - offset), source_->pools(),
-               pools_, mode_);
+    copy_range(stream(), chunks_.begin(chunk), chunks_.bytes(chunk), source_->pools(), pools_,
+               mode_);
   }
 
   void ended(bool complete) noexcept override {
@@ -46,6 +43,7 @@ private:
   copy_pool& copies_;
   std::shared_ptr<const peer_memory> source_;
   destination_pools pools_;
+  stream_chunks chunks_;
   copy_mode mode_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -19,8 +20,8 @@ struct axis {
   std::uint64_t source = 0;
   std::uint64_t destination = 0;
 
-  [[nodiscard]] bool continues(std::uint64_t bytes) const noexcept {
-    return count == 1 || (source == bytes && destination == bytes);
+  [[nodiscard]] bool continues(std::uint64_t read, std::uint64_t written) const noexcept {
+    return count == 1 || (source == read && destination == written);
   }
 };
 
@@ -30,9 +31,9 @@ public:
   /// Adds the rows of one pair of buffers, in the destination's address order.
   void add(const run_lane& lane, run first, axis heads, axis tokens) {
     first.lane = lane_index(lane);
-    if (tokens.continues(first.bytes))
+    if (continues(tokens, first))
       return add_joined(first, tokens, heads);
-    if (heads.continues(first.bytes))
+    if (continues(heads, first))
       return add_joined(first, heads, tokens);
     if (heads.destination < tokens.destination)
       std::swap(heads, tokens);
@@ -45,8 +46,11 @@ public:
     if (!std::ranges::is_sorted(runs_, {}, address))
       std::ranges::sort(runs_, {}, address);
     auto result = std::make_shared<run_template>();
-    result->lanes = std::move(lanes_);
     result->runs = merged();
+    result->lanes = std::move(lanes_);
+    for (const auto& lane : result->lanes)
+      if (lane.as.needed())
+        result->grain = std::max(result->grain, size_of(lane.as.from));
     result->prefix.reserve(result->runs.size() + 1);
     result->prefix.push_back(0);
     for (const auto& item : result->runs)
@@ -56,6 +60,16 @@ public:
   }
 
 private:
+  using lane_key = std::array<std::uint64_t, 6>;
+
+  [[nodiscard]] std::uint64_t written(const run& item) const noexcept {
+    return lanes_[item.lane].as.written(item.bytes);
+  }
+
+  [[nodiscard]] bool continues(const axis& along, const run& item) const noexcept {
+    return along.continues(item.bytes, written(item));
+  }
+
   static run stepped(run item, const axis& along, std::uint64_t index) {
     item.source += along.source * index;
     item.destination += along.destination * index;
@@ -64,7 +78,7 @@ private:
 
   void add_joined(run first, const axis& inner, const axis& outer) {
     first.bytes *= inner.count;
-    if (!outer.continues(first.bytes))
+    if (!continues(outer, first))
       return add_rows(first, outer);
     first.bytes *= outer.count;
     runs_.push_back(first);
@@ -76,8 +90,14 @@ private:
   }
 
   std::uint32_t lane_index(const run_lane& lane) {
-    const std::array<std::uint64_t, 4> key{lane.source_pool, lane.destination_pool,
-                                           lane.source_stride, lane.destination_stride};
+    const auto types =
+        static_cast<std::uint64_t>(lane.as.from) << 8 | static_cast<std::uint64_t>(lane.as.to);
+    const lane_key key{lane.source_pool,
+                       lane.destination_pool,
+                       lane.source_stride,
+                       lane.destination_stride,
+                       types,
+                       std::bit_cast<std::uint32_t>(lane.as.factor)};
     const auto [found, added] =
         lane_numbers_.try_emplace(key, static_cast<std::uint32_t>(lanes_.size()));
     if (added)
@@ -91,7 +111,7 @@ private:
       if (!result.empty()) {
         auto& last = result.back();
         if (last.lane == item.lane && last.source + last.bytes == item.source &&
-            last.destination + last.bytes == item.destination) {
+            last.destination + written(last) == item.destination) {
           last.bytes += item.bytes;
           continue;
         }
@@ -102,9 +122,28 @@ private:
   }
 
   std::vector<run_lane> lanes_;
-  std::map<std::array<std::uint64_t, 4>, std::uint32_t> lane_numbers_;
+  std::map<lane_key, std::uint32_t> lane_numbers_;
   std::vector<run> runs_;
 };
+
+/// What becomes of the elements of one head.
+element_conversion conversion_of(const buffer_layout& from, const buffer_layout& to,
+                                 std::uint32_t head) {
+  if (from.type == to.type)
+    return {};
+  return {from.type, to.type, 1.0f / to.scale_of(head)};
+}
+
+/// Returns how many heads from `head` on, and before `end`, are converted alike.
+std::uint32_t alike(const buffer_layout& from, const buffer_layout& to, std::uint32_t head,
+                    std::uint32_t end) {
+  if (from.type == to.type || to.scales.size() < 2)
+    return end - head;
+  auto next = head + 1;
+  while (next < end && to.scale_of(next) == to.scale_of(head))
+    ++next;
+  return next - head;
+}
 
 /// State groups have one slot a request: a block of one token.
 std::uint32_t block_tokens(const group_layout& group) {
@@ -418,17 +457,23 @@ std::shared_ptr<const run_template> planner::shape(const shape_key& key) const {
 
 std::shared_ptr<const run_template> planner::build(const shape_key& key) const {
   run_collector runs;
-  for (const auto& part : moved_[key.group].parts) {
+  for (auto part : moved_[key.group].parts) {
     const auto& from = source_.groups[part.source_group].buffers[part.source_buffer];
     const auto& to = destination_.groups[part.destination_group].buffers[part.destination_buffer];
     const auto start = [&](const buffer_layout& buffer, std::uint32_t token) {
       return buffer.offset + (part.first_head - buffer.first_head) * buffer.head_stride +
              token * buffer.token_stride;
     };
-    runs.add({from.pool, to.pool, from.slot_stride, to.slot_stride},
-             {start(from, key.source_token), start(to, key.destination_token), from.row_bytes(), 0},
-             {part.head_count, from.head_stride, to.head_stride},
-             {key.tokens, from.token_stride, to.token_stride});
+    const auto end_head = part.first_head + part.head_count;
+    for (; part.first_head < end_head; part.first_head += part.head_count) {
+      part.head_count = alike(from, to, part.first_head, end_head);
+      runs.add(
+          {from.pool, to.pool, from.slot_stride, to.slot_stride,
+           conversion_of(from, to, part.first_head)},
+          {start(from, key.source_token), start(to, key.destination_token), from.row_bytes(), 0},
+          {part.head_count, from.head_stride, to.head_stride},
+          {key.tokens, from.token_stride, to.token_stride});
+    }
   }
   return std::move(runs).finish();
 }

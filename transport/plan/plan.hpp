@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gpu/copy_shape.hpp"
+#include "messages/conversion.hpp"
 #include "messages/error.hpp"
 #include "messages/layout.hpp"
 #include "messages/wire.hpp"
@@ -16,24 +17,27 @@
 
 namespace baton {
 
-/// The two pools that a run connects, and how far apart their slots are. Bytes.
+/// The two pools that a run connects, how far apart their slots are, and what becomes of elements
+/// on their way. Bytes.
 struct run_lane {
   std::uint32_t source_pool = 0;
   std::uint32_t destination_pool = 0;
   std::uint64_t source_stride = 0;
   std::uint64_t destination_stride = 0;
+  element_conversion as{};
 
   friend bool operator==(const run_lane&, const run_lane&) = default;
 };
 
 /// One piece that is contiguous on both sides, relative to slot 0 of both pools. For the pair of
 /// slots (s, d) it reads `bytes` from `source + s * source_stride` of the source pool and writes
-/// them to `destination + d * destination_stride` of the destination pool.
+/// them, or the `as.written(bytes)` that they are converted to, to
+/// `destination + d * destination_stride` of the destination pool.
 struct run {
   std::uint64_t source = 0;
   std::uint64_t destination = 0;
-  std::uint64_t bytes = 0;
-  std::uint32_t lane = 0; ///< index into `run_template::lanes`
+  std::uint64_t bytes = 0; ///< read; whole elements, if they are converted
+  std::uint32_t lane = 0;  ///< index into `run_template::lanes`
 
   friend bool operator==(const run&, const run&) = default;
 };
@@ -45,7 +49,8 @@ struct run_template {
   std::vector<run> runs; ///< in the destination's order; this order is the stream's order
   std::vector<std::uint64_t>
       prefix;              ///< `prefix[i]`: bytes of the runs before run i; runs.size() + 1 values
-  std::uint64_t bytes = 0; ///< per pair of slots
+  std::uint64_t bytes = 0; ///< read per pair of slots
+  std::uint32_t grain = 1; ///< bytes of the largest source element that is converted
 };
 
 /// A source slot and the destination slot that takes from it, just as kernels read them.
@@ -61,11 +66,12 @@ struct plan_part {
 /// pools.
 ///
 /// **Stream order** (the byte order of the staged lane; both sides derive it independently): for
-/// each part in order, for each pair in order, for each run in order, its bytes. It depends on
-/// layouts, groups, token ranges and the beginnings of tails only, never on slot numbers.
+/// each part in order, for each pair in order, for each run in order, its bytes as they are read:
+/// whoever takes them from the stream converts them. It depends on layouts, groups, token ranges and
+/// the beginnings of tails only, never on slot numbers.
 struct plan {
   std::vector<plan_part> parts;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;     ///< read
   std::uint64_t fragments = 0; ///< runs x pairs
 };
 

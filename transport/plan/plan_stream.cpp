@@ -2,7 +2,20 @@
 
 #include <utility>
 
+#include "transport/base/convert.hpp"
+
 namespace baton {
+
+namespace {
+
+void move_elements(std::byte* to, const std::byte* from, std::uint64_t bytes,
+                   const element_conversion& as, copy_mode mode) noexcept {
+  if (as.needed())
+    return racing_convert(to, from, bytes, as, mode);
+  racing_copy(to, from, bytes, mode);
+}
+
+} // namespace
 
 plan_stream::plan_stream(plan what) : plan_{std::move(what)} {
   std::erase_if(plan_.parts,
@@ -12,8 +25,20 @@ plan_stream::plan_stream(plan what) : plan_{std::move(what)} {
   for (const auto& part : plan_.parts) {
     starts_.push_back(end);
     end += part.shape->bytes * part.pairs.size();
+    grain_ = std::max(grain_, part.shape->grain);
   }
   starts_.push_back(end);
+}
+
+std::uint64_t plan_stream::whole(std::uint64_t offset) const noexcept {
+  if (grain_ == 1 || offset >= bytes())
+    return offset;
+  const auto part = part_at(offset);
+  const run_template& shape = *plan_.parts[part].shape;
+  const auto within = (offset - starts_[part]) % shape.bytes;
+  const auto index = run_at(shape, within);
+  const auto& as = shape.lanes[shape.runs[index].lane].as;
+  return as.needed() ? offset - (within - shape.prefix[index]) % size_of(as.from) : offset;
 }
 
 void copy_range(const plan_stream& stream, std::uint64_t offset, std::uint64_t bytes,
@@ -21,8 +46,8 @@ void copy_range(const plan_stream& stream, std::uint64_t offset, std::uint64_t b
   stream.visit(offset, bytes,
                [&](const run_lane& lane, std::uint64_t source, std::uint64_t destination,
                    std::uint64_t count) {
-                 racing_copy(to[lane.destination_pool] + destination,
-                             from[lane.source_pool] + source, count, mode);
+                 move_elements(to[lane.destination_pool] + destination,
+                               from[lane.source_pool] + source, count, lane.as, mode);
                });
   if (mode == copy_mode::streaming)
     end_streaming();
@@ -42,7 +67,7 @@ void scatter_range(const plan_stream& stream, std::uint64_t offset, std::uint64_
   stream.visit(
       offset, bytes,
       [&](const run_lane& lane, std::uint64_t, std::uint64_t destination, std::uint64_t count) {
-        racing_copy(to[lane.destination_pool] + destination, from, count, mode);
+        move_elements(to[lane.destination_pool] + destination, from, count, lane.as, mode);
         from += count;
       });
   if (mode == copy_mode::streaming)

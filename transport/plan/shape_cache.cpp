@@ -17,7 +17,8 @@ shape_cache::get(copy_engine& engine, const std::shared_ptr<const run_template>&
   for (const auto& lane : from->lanes)
     lanes.push_back({sources_.empty() ? nullptr : sources_[lane.source_pool],
                      destinations_.empty() ? nullptr : destinations_[lane.destination_pool],
-                     lane.source_stride, lane.destination_stride});
+                     lane.source_stride, lane.destination_stride,
+                     destinations_.empty() ? element_conversion{} : lane.as});
   std::vector<copy_run> runs;
   runs.reserve(from->runs.size());
   for (const auto& run : from->runs)

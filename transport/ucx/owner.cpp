@@ -64,7 +64,7 @@ void ucx_owner::begin(const lane_pull& call) {
     return peer->send(lane_message::end,
                       {name.first, name.second, static_cast<std::uint64_t>(begun.error().code)},
                       std::move(begun.error().text));
-  if (begun->chunks == 0)
+  if (begun->chunks.count() == 0)
     return peer->send(lane_message::end, {name.first, name.second, 0});
   ++peer->serves;
   queue(name, serving_.emplace(name, std::move(*begun)).first->second);
@@ -85,11 +85,11 @@ expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
     return fail(std::move(what.error()));
   // A revocation from here on is either told to this thread or seen by the look at the lease.
   record->served.store(true, std::memory_order_seq_cst);
-  outgoing serving{peer, std::move(record), std::make_shared<const plan_stream>(std::move(*what))};
-  serving.chunk_bytes = std::min<std::uint64_t>(chunk_bytes_, peer->card.chunk_bytes);
-  serving.chunks = static_cast<std::size_t>((serving.stream->bytes() + serving.chunk_bytes - 1) /
-                                            serving.chunk_bytes);
-  serving.credits = std::min<std::size_t>(call.credits, serving.chunks);
+  auto stream = std::make_shared<const plan_stream>(std::move(*what));
+  const stream_chunks chunks{*stream,
+                             std::min<std::uint64_t>(chunk_bytes_, peer->card.chunk_bytes)};
+  outgoing serving{peer, std::move(record), std::move(stream), chunks};
+  serving.credits = std::min<std::size_t>(call.credits, chunks.count());
   if (!grants_.table().granted(call.right))
     return fail(errc::lease_revoked, "{}", taken_back);
   return serving;
@@ -127,7 +127,7 @@ void ucx_owner::credit(const ucx_message& message) noexcept {
     auto* serving = find(name);
     if (serving == nullptr)
       return;
-    serving->credits += std::min<std::uint64_t>(more, serving->chunks - serving->credits);
+    serving->credits += std::min<std::uint64_t>(more, serving->chunks.count() - serving->credits);
     queue(name, *serving);
   });
 }
@@ -144,7 +144,7 @@ void ucx_owner::abort(const ucx_message& message) noexcept {
 }
 
 void ucx_owner::queue(const key& name, outgoing& serving) {
-  if (serving.queued || serving.next == serving.chunks || serving.next >= serving.credits)
+  if (serving.queued || serving.next == serving.chunks.count() || serving.next >= serving.credits)
     return;
   serving.queued = true;
   ready_.push_back(name);
@@ -180,8 +180,8 @@ void ucx_owner::stage_chunk(const key& name, outgoing& serving) {
     return end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
   }
   const auto index = serving.next++;
-  const auto offset = index * serving.chunk_bytes;
-  const auto bytes = std::min(serving.chunk_bytes, serving.stream->bytes() - offset);
+  const auto offset = serving.chunks.begin(index);
+  const auto bytes = serving.chunks.bytes(index);
   const chunk_head head{name.first, name.second, index, offset};
   const auto peer = serving.peer;
   auto slot = std::make_shared<staging_ring::slot>(ring_.take());
@@ -232,7 +232,7 @@ void ucx_owner::sent(const key& name, ucs_status_t status) {
   if (status != UCS_OK)
     return end(name, static_cast<std::uint64_t>(errc::transport_failed),
                fmt::format("sending a chunk: {}", ucs_status_string(status)));
-  if (serving.next == serving.chunks && serving.in_flight == 0)
+  if (serving.next == serving.chunks.count() && serving.in_flight == 0)
     end(name, 0, {});
 }
 

@@ -58,8 +58,7 @@ private:
     std::shared_ptr<ucx_peer> peer;
     std::shared_ptr<const grant_record> record;
     std::shared_ptr<const plan_stream> stream;
-    std::uint64_t chunk_bytes = 0;
-    std::size_t chunks = 0;
+    stream_chunks chunks;
     std::size_t next = 0; ///< chunk
     std::size_t credits = 0;
     std::size_t in_flight = 0; ///< chunks being gathered or sent

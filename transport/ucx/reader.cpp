@@ -23,10 +23,6 @@ std::shared_ptr<const plan_stream> stream_of(const std::shared_ptr<pull_task>& t
 
 } // namespace
 
-std::uint64_t ucx_reader::incoming::bytes_of(std::size_t index) const noexcept {
-  return std::min(chunk_bytes, task->stream().bytes() - index * chunk_bytes);
-}
-
 ucx_reader::ucx_reader(incarnation life, ucx_worker& worker, ucx_peers& peers, staging_ring& ring,
                        chunk_mover& mover, limits allowed)
     : life_{life}, worker_{worker}, peers_{peers}, ring_{ring}, mover_{mover}, limits_{allowed} {
@@ -45,16 +41,10 @@ expected<> ucx_reader::ask(const std::shared_ptr<pull_task>& task) {
     return fail(errc::peer_lost, "peer {} was given up", task->right().owner);
   if (auto connected = peers_.connect(peer); !connected)
     return connected;
-  const auto kept = std::make_shared<incoming>();
+  const auto kept = std::make_shared<incoming>(
+      task, peer, std::min<std::uint64_t>(limits_.chunk_bytes, peer->card.chunk_bytes));
   auto& pull = *kept;
-  pull.task = task;
-  pull.peer = peer;
-  pull.number = random_number();
-  pull.chunk_bytes = std::min<std::uint64_t>(limits_.chunk_bytes, peer->card.chunk_bytes);
-  pull.chunks =
-      static_cast<std::size_t>((task->stream().bytes() + pull.chunk_bytes - 1) / pull.chunk_bytes);
-  pull.seen.resize(pull.chunks);
-  pull.given = reserve(*peer, std::min(limits_.credits, pull.chunks));
+  pull.given = reserve(*peer, std::min(limits_.credits, pull.chunks.count()));
   ++peer->pulls;
   const lane_pull call{life_,
                        pull.number,
@@ -113,13 +103,13 @@ ucx_reader::shared_incoming ucx_reader::find(std::uint64_t reader, std::uint64_t
 
 expected<> ucx_reader::accept(const incoming& pull, const chunk_head& head,
                               const ucx_message& message) const {
-  if (head.index >= pull.chunks || pull.seen[head.index] ||
-      head.offset != head.index * pull.chunk_bytes)
+  if (head.index >= pull.chunks.count() || pull.seen[head.index] ||
+      head.offset != pull.chunks.begin(head.index))
     return fail(errc::transport_failed, "the owner sent chunk {} of {} twice or out of place",
-                head.index, pull.chunks);
-  if (message.body_bytes != pull.bytes_of(head.index))
+                head.index, pull.chunks.count());
+  if (message.body_bytes != pull.chunks.bytes(head.index))
     return fail(errc::transport_failed, "the owner sent {} bytes as chunk {}, not {}",
-                message.body_bytes, head.index, pull.bytes_of(head.index));
+                message.body_bytes, head.index, pull.chunks.bytes(head.index));
   if (pull.begun == pull.given)
     return fail(errc::transport_failed, "the owner sent more chunks than it had credits for");
   return {};
@@ -203,7 +193,7 @@ void ucx_reader::scatter(const shared_incoming& pull, const chunk_head& head, st
 void ucx_reader::scattered(incoming& pull, expected<> result) {
   if (!result)
     return finish(pull.number, std::move(result), true);
-  if (++pull.landed < pull.chunks)
+  if (++pull.landed < pull.chunks.count())
     return want_more(pull);
   if (pull.complete)
     return finish(pull.number, {}, false);
@@ -223,13 +213,14 @@ void ucx_reader::end(const ucx_message& message) noexcept {
   }
   ++pull->peer->heard;
   pull->complete = true;
-  if (pull->landed == pull->chunks)
+  if (pull->landed == pull->chunks.count())
     finish(head->number, {}, false);
 }
 
 /// Credits are topped up when half of them are used, so that few messages carry them.
 void ucx_reader::want_more(incoming& pull) {
-  if (pull.hungry || pull.given == pull.chunks || pull.given - pull.landed > limits_.credits / 2)
+  if (pull.hungry || pull.given == pull.chunks.count() ||
+      pull.given - pull.landed > limits_.credits / 2)
     return;
   pull.hungry = true;
   hungry_.push_back(pull.number);
@@ -245,7 +236,7 @@ bool ucx_reader::feed() {
       continue;
     auto& pull = *found->second;
     const auto window = limits_.credits - std::min(limits_.credits, pull.given - pull.landed);
-    const auto given = reserve(*pull.peer, std::min(window, pull.chunks - pull.given));
+    const auto given = reserve(*pull.peer, std::min(window, pull.chunks.count() - pull.given));
     if (given == 0) {
       hungry_.push_back(number);
       continue;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "messages/ids.hpp"
 #include "transport/session/pull_task.hpp"
 #include "transport/ucx/chunk_mover.hpp"
 #include "transport/ucx/peers.hpp"
@@ -56,11 +57,17 @@ public:
 
 private:
   struct incoming {
+    incoming(std::shared_ptr<pull_task> what, std::shared_ptr<ucx_peer> from,
+             std::uint64_t chunk_bytes)
+        : task{std::move(what)},
+          peer{std::move(from)},
+          chunks{task->stream(), chunk_bytes},
+          seen(chunks.count()) {}
+
     std::shared_ptr<pull_task> task;
     std::shared_ptr<ucx_peer> peer;
-    std::uint64_t number = 0;
-    std::uint64_t chunk_bytes = 0;
-    std::size_t chunks = 0;
+    std::uint64_t number = random_number();
+    stream_chunks chunks; ///< of the task's stream
     std::vector<bool> seen;
     std::size_t given = 0;  ///< credits in all
     std::size_t begun = 0;  ///< chunks whose head arrived
@@ -70,8 +77,6 @@ private:
     bool unconfirmed = false;        ///< all has landed, and the owner's word is missing
     bool hungry = false;             ///< queued for more credits
     std::optional<expected<>> ended; ///< its result, while its last scatters go on
-
-    [[nodiscard]] std::uint64_t bytes_of(std::size_t index) const noexcept;
   };
   using shared_incoming = std::shared_ptr<incoming>;
   using pull_map = std::unordered_map<std::uint64_t, shared_incoming>;
