@@ -21,6 +21,8 @@ std::span<const bench_case> all_cases() {
                  measure_gpu_blocks},
       bench_case{"gpu-reshape", "unlike tp, inner order and block size against the matched case",
                  true, measure_gpu_reshape},
+      bench_case{"gpu-convert", "pulls that convert elements against plain pulls of as many bytes",
+                 true, measure_gpu_convert},
       bench_case{"gpu-llama", "a request of Llama 3 70B", true, measure_gpu_llama},
       bench_case{"gpu-requests", "1, 8 and 64 requests at once", true, measure_gpu_requests},
       bench_case{"gpu-latency", "a request of one block against a bare CAF round trip", true,

@@ -28,6 +28,7 @@ struct bench_case {
 [[nodiscard]] findings measure_gpu_mapped(const settings& how);
 [[nodiscard]] findings measure_gpu_blocks(const settings& how);
 [[nodiscard]] findings measure_gpu_reshape(const settings& how);
+[[nodiscard]] findings measure_gpu_convert(const settings& how);
 [[nodiscard]] findings measure_gpu_llama(const settings& how);
 [[nodiscard]] findings measure_gpu_requests(const settings& how);
 [[nodiscard]] findings measure_gpu_latency(const settings& how);

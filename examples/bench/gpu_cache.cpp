@@ -65,13 +65,17 @@ std::vector<std::uint32_t> all_blocks(const std::vector<std::vector<group_blocks
 class known_content {
 public:
   known_content(const rank_layout& layout, const std::vector<std::vector<group_blocks>>& tables,
-                std::uint64_t seed, int device, std::byte* pool)
+                const gpu_setup& setup, int device, std::byte* pool)
       : views_{upload(device, views_of(layout))}, blocks_{upload(device, all_blocks(tables))} {
     const auto& group = layout.groups.front();
     const auto& first = group.buffers.front();
-    if (first.row_bytes() % word_bytes != 0)
+    const auto read = setup.context.type;
+    const auto row_bytes = std::size_t{first.head_dim} * size_of(read);
+    if (row_bytes % word_bytes != 0)
       throw std::runtime_error{
-          fmt::format("rows of {} bytes are no multiple of {}", first.row_bytes(), word_bytes)};
+          fmt::format("rows of {} bytes are no multiple of {}", row_bytes, word_bytes)};
+    if (first.type != read)
+      what_.as = {read, first.type, 1};
     what_.pool = pool;
     what_.views = start_of<kernels::buffer_view>(views_);
     what_.blocks = start_of<std::uint32_t>(blocks_);
@@ -79,8 +83,8 @@ public:
     what_.block_count = static_cast<std::uint32_t>(blocks_.size() / sizeof(std::uint32_t));
     what_.tokens_per_block = group.tokens_per_block;
     what_.total_heads = first.total_heads;
-    what_.row_words = static_cast<std::uint32_t>(first.row_bytes() / word_bytes);
-    what_.seed = seed * 0x9e3779b97f4a7c15; // so that neighbours have nothing in common
+    what_.row_words = static_cast<std::uint32_t>(row_bytes / word_bytes);
+    what_.seed = setup.seed * 0x9e3779b97f4a7c15; // so that neighbours have nothing in common
   }
 
   [[nodiscard]] const kernels::content& get() const noexcept { return what_; }
@@ -121,7 +125,7 @@ void gpu_cache::prepare(const rank_plane& plane) const {
   const auto stream = value_of(gpu_stream::create(device_));
   const auto pool = plane.pool(0).memory();
   value_of(fill_async(pool.data(), untouched, pool.size(), stream.ref()));
-  const known_content content{layout_, tables_, setup_.seed, device_, pool.data()};
+  const known_content content{layout_, tables_, setup_, device_, pool.data()};
   if (layout_.role == instance_role::context)
     require(kernels::write_content(content.get(), stream.ref().handle));
   value_of(finish(stream.ref(), gpu_limit));
@@ -131,7 +135,7 @@ std::uint64_t gpu_cache::wrong_bytes(const rank_plane& plane) const {
   const gpu_scope scope{device_};
   const auto stream = value_of(gpu_stream::create(device_));
   const auto pool = plane.pool(0).memory();
-  const known_content content{layout_, tables_, setup_.seed, device_, pool.data()};
+  const known_content content{layout_, tables_, setup_, device_, pool.data()};
   const auto count = upload(device_, std::vector<std::uint64_t>{0});
   auto* const wrong = reinterpret_cast<std::uint64_t*>(count.data());
   // What is right is cleared, so that only what nobody had any business to write is left.

@@ -5,6 +5,8 @@
 #include <cuda_runtime_api.h>
 #include <mma.h>
 
+#include "messages/convert_bits.hpp"
+
 namespace baton::bench::kernels {
 namespace {
 
@@ -51,14 +53,50 @@ __device__ uint4 repeated(unsigned byte) {
   return {word, word, word, word};
 }
 
-/// Calls `visit(word, value)` for each 16 bytes of the content; a warp takes a block of one buffer
-/// at a time.
+__device__ unsigned size_in(element_type type) {
+  return type == element_type::fp32                                 ? 4
+         : type == element_type::bf16 || type == element_type::fp16 ? 2
+                                                                    : 1;
+}
+
+__device__ unsigned converted(const element_conversion& as, unsigned element) {
+  const unsigned wide = as.from == element_type::bf16   ? bits::fp32_of_bf16(element)
+                        : as.from == element_type::fp16 ? bits::fp32_of_fp16(element)
+                                                        : element;
+  return as.to == element_type::bf16   ? bits::bf16_of_fp32(wide)
+         : as.to == element_type::fp16 ? bits::fp16_of_fp32(wide)
+         : as.to == element_type::fp32 ? wide
+                                       : bits::narrowed<element_type::fp8_e4m3>(wide, as.factor);
+}
+
+/// Compares what 16 bytes became, and may clear it.
+__device__ unsigned check_converted(const element_conversion& as, std::byte* at, const uint4& value,
+                                    bool clear, unsigned untouched) {
+  const unsigned read = size_in(as.from);
+  const unsigned written = size_in(as.to);
+  const unsigned words[4] = {value.x, value.y, value.z, value.w};
+  unsigned wrong = 0;
+  for (unsigned byte = 0; byte < 16; byte += read, at += written) {
+    const unsigned element = words[byte / 4] >> byte % 4 * 8 & (0xffffffffu >> (32 - 8 * read));
+    const unsigned wanted = converted(as, element);
+    for (unsigned i = 0; i < written; ++i) {
+      wrong += static_cast<unsigned>(at[i]) == (wanted >> 8 * i & 0xff) ? 0 : 1;
+      if (clear)
+        at[i] = static_cast<std::byte>(untouched);
+    }
+  }
+  return wrong;
+}
+
+/// Calls `visit(word, value)` for each 16 bytes of the context's content; a warp takes a block of
+/// one buffer at a time.
 template <class Visit>
 __device__ void for_each_word(const content& what, Visit visit) {
   const std::uint64_t units = std::uint64_t{what.view_count} * what.block_count;
   const std::uint64_t tokens = std::uint64_t{what.block_count} * what.tokens_per_block;
   const std::uint32_t row = what.row_words;
   const std::uint32_t head_words = what.tokens_per_block * row;
+  const std::uint64_t word_bytes = sizeof(uint4) / size_in(what.as.from) * size_in(what.as.to);
   for (std::uint64_t unit = blockIdx.x * warps + threadIdx.x / 32; unit < units;
        unit += std::uint64_t{gridDim.x} * warps) {
     const buffer_view view = what.views[unit / what.block_count];
@@ -74,7 +112,7 @@ __device__ void for_each_word(const content& what, Visit visit) {
                                       row +
                                   word;
       std::byte* const at =
-          slot + head * view.head_stride + token * view.token_stride + word * sizeof(uint4);
+          slot + head * view.head_stride + token * view.token_stride + word * word_bytes;
       visit(reinterpret_cast<uint4*>(at), value_at(what.seed, place));
     }
   }
@@ -96,7 +134,13 @@ __global__ void __launch_bounds__(threads)
     check_kernel(const __grid_constant__ content what, bool clear, unsigned untouched,
                  std::uint64_t* wrong) {
   std::uint64_t count = 0;
+  const bool converts = what.as.from != what.as.to;
   for_each_word(what, [&](uint4* word, uint4 value) {
+    if (converts) {
+      count +=
+          check_converted(what.as, reinterpret_cast<std::byte*>(word), value, clear, untouched);
+      return;
+    }
     count += different_bytes(*word, value);
     if (clear)
       *word = repeated(untouched);

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "messages/conversion.hpp"
+
 /// The kernels of the bench, and the CUDA calls that it is compared with. Streams are handles of
 /// CUDA. Nothing here waits for the GPU. Every function needs the GPU to be current (`gpu_scope`)
 /// and returns null, or what CUDA said.
@@ -24,7 +26,7 @@ struct buffer_view {
 };
 
 /// The tokens of a cache in their blocks, of which the kernels know every byte: it follows from
-/// seed, layer, role, head, token and place within the row.
+/// seed, layer, role, head, token and place within the row, and from how it was converted.
 struct content {
   std::byte* pool = nullptr;
   const buffer_view* views = nullptr; ///< on the GPU, as are the blocks
@@ -33,11 +35,12 @@ struct content {
   std::uint32_t block_count = 0; ///< `blocks[i]` holds the tokens from i * `tokens_per_block` on
   std::uint32_t tokens_per_block = 0;
   std::uint32_t total_heads = 0; ///< of the model
-  std::uint32_t row_words = 0;   ///< 16 bytes each: a (head, token) of one buffer
+  std::uint32_t row_words = 0;   ///< 16 bytes of the context each: a (head, token) of one buffer
+  element_conversion as{};       ///< of what the context has
   std::uint64_t seed = 0;
 };
 
-/// Writes the content.
+/// Writes the content; it is not converted.
 [[nodiscard]] problem write_content(const content& what, void* stream) noexcept;
 
 /// Adds the number of wrong bytes to `*wrong`, which lies on the GPU.

@@ -16,15 +16,14 @@ namespace {
 using examples::value_of;
 
 constexpr auto group_name = "full"; ///< what `build_instance` calls the only group
-constexpr std::uint64_t element_bytes = 2;
 
-handoff::model_spec model_of(const gpu_setup& setup) {
+handoff::model_spec model_of(const gpu_setup& setup, instance_role role) {
   handoff::model_spec model;
   model.layers = setup.layers;
   model.mla = setup.kv_heads == 0;
   model.kv_heads = std::max(setup.kv_heads, 1u);
   model.head_dim = setup.head_dim;
-  model.type = element_type::bf16;
+  model.type = setup.side(role).type;
   return model;
 }
 
@@ -42,14 +41,14 @@ std::uint32_t slots_of(const gpu_setup& setup, instance_role role) {
 
 std::uint64_t gpu_setup::bytes() const noexcept {
   const std::uint64_t rows = kv_heads == 0 ? 1 : 2 * std::uint64_t{kv_heads} / generation.tp;
-  return rows * layers * head_dim * element_bytes * tokens * requests;
+  return rows * layers * head_dim * size_of(context.type) * tokens * requests;
 }
 
 gpu_setup fragments_of(std::uint64_t fragment, std::uint64_t bytes_per_request,
                        std::uint32_t requests) {
   gpu_setup setup;
   const auto tokens = setup.generation.tokens_per_block;
-  setup.head_dim = static_cast<std::uint32_t>(fragment / tokens / element_bytes);
+  setup.head_dim = static_cast<std::uint32_t>(fragment / tokens / size_of(setup.context.type));
   setup.tokens = static_cast<std::uint32_t>(bytes_per_request / fragment / setup.layers) * tokens;
   setup.requests = requests;
   return setup;
@@ -63,7 +62,7 @@ std::vector<rank_layout> layouts_of(const gpu_setup& setup, instance_role role) 
   side.pool = handoff::pool_order::layer_first;
   side.blocks = slots_of(setup, role);
   return value_of(
-      handoff::build_instance(model_of(setup), side, role, std::string{to_string(role)}));
+      handoff::build_instance(model_of(setup, role), side, role, std::string{to_string(role)}));
 }
 
 std::vector<std::vector<group_blocks>> draw_tables(const gpu_setup& setup, instance_role role) {

@@ -17,12 +17,13 @@ struct gpu_side {
   std::uint32_t tp = 1;
   std::uint32_t tokens_per_block = 16;
   bool nhd = false; ///< else HND
+  element_type type = element_type::bf16;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(gpu_side, tp, tokens_per_block, nhd)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(gpu_side, tp, tokens_per_block, nhd, type)
 
-/// What a case hands over from rank 0 of a context instance to rank 0 of a generation instance, in
-/// bf16. Both keep each layer in a piece of its own, so that fragments of two layers never merge;
-/// blocks lie at random slots of pools with an eighth more than are needed.
+/// What a case hands over from rank 0 of a context instance to rank 0 of a generation instance.
+/// Both keep each layer in a piece of its own, so that fragments of two layers never merge; blocks
+/// lie at random slots of pools with an eighth more than are needed.
 struct gpu_setup {
   std::uint32_t layers = 16;
   std::uint32_t kv_heads = 0; ///< 0: one latent head, which all ranks hold whole
@@ -33,7 +34,7 @@ struct gpu_setup {
   std::uint32_t tokens = 0; ///< per request; a multiple of both block sizes
   std::uint64_t seed = 1;   ///< of the content and of the slots
 
-  /// What the generation rank takes in for all requests. Bytes.
+  /// What the generation rank reads for all requests. Bytes.
   [[nodiscard]] std::uint64_t bytes() const noexcept;
   [[nodiscard]] const gpu_side& side(instance_role role) const noexcept {
     return role == instance_role::context ? context : generation;
@@ -42,7 +43,8 @@ struct gpu_setup {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(gpu_setup, layers, kv_heads, head_dim, context, generation,
                                    requests, tokens, seed)
 
-/// Requests whose every (layer, block) is one fragment of `fragment` bytes, a multiple of 512.
+/// Requests in bf16 whose every (layer, block) is one fragment of `fragment` bytes, a multiple of
+/// 512.
 [[nodiscard]] gpu_setup fragments_of(std::uint64_t fragment, std::uint64_t bytes_per_request,
                                      std::uint32_t requests = 1);
 

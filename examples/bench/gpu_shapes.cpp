@@ -112,6 +112,34 @@ findings measure_gpu_llama(const settings& how) {
   return found;
 }
 
+findings measure_gpu_convert(const settings& how) {
+  const auto pull = [&](element_type from, element_type to) {
+    auto setup = attention(4, {4, 32, false, from}, {4, 32, false, to}, how);
+    setup.tokens = setup.tokens * size_of(element_type::bf16) / size_of(from);
+    return setup;
+  };
+  constexpr auto bf16 = element_type::bf16;
+  constexpr auto fp32 = element_type::fp32;
+  const std::array from_bf16{
+      reshape{"bf16 -> bf16", pull(bf16, bf16), {}, {}},
+      reshape{"bf16 -> fp8_e4m3", pull(bf16, element_type::fp8_e4m3), {}, at_most(1.10)},
+      reshape{"bf16 -> fp16", pull(bf16, element_type::fp16), {}, at_most(1.10)},
+      reshape{"bf16 -> fp32", pull(bf16, fp32), {}, {}},
+  };
+  const std::array from_fp32{
+      reshape{"fp32 -> fp32", pull(fp32, fp32), {}, {}},
+      reshape{"fp32 -> bf16", pull(fp32, bf16), {}, at_most(1.10)},
+      reshape{"fp32 -> fp8_e4m3", pull(fp32, element_type::fp8_e4m3), {}, at_most(1.10)},
+  };
+  auto found = measure_reshapes(from_bf16, how);
+  const auto more = measure_reshapes(from_fp32, how);
+  found.figures.insert(found.figures.end(), more.figures.begin(), more.figures.end());
+  found.notes.insert(found.notes.end(), more.notes.begin() + 1, more.notes.end());
+  found.problems.insert(found.problems.end(), more.problems.begin(), more.problems.end());
+  found.notes.emplace_back("bytes are those read; the matched case is a plain pull of as many");
+  return found;
+}
+
 findings measure_gpu_blocks(const settings& how) {
   findings found;
   const auto job = how.sized<std::uint64_t>(gibi, gibi / 32);
