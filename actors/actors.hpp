@@ -62,6 +62,9 @@ using transceiver_actor = caf::typed_actor<
     //
     // Context: offers a slice; answered when it is accepted.
     caf::reacts_to<atom::offer, send_slice>,
+    // Context: takes in requests that the generation side is to ask for first; answers those that
+    // it has asked for since the last answer.
+    caf::replies_to<atom::prepare, std::vector<context_request>>::with<preparation>,
     // Generation: receives; answered with the outcome when the request has ended.
     caf::replies_to<atom::receive, receive_request>::with<outcome>,
     // Generation: starts a receive; answered when it is accepted.

@@ -41,6 +41,26 @@ struct send_slice {
   gpu_event_ref after{};
 };
 
+/// A request that the generation side is to ask for before a context rank computes it.
+struct context_request {
+  request_id request{};
+  /// From the call until the first slice is offered; from then on `send_slice::timeout` counts.
+  std::chrono::milliseconds timeout = default_timeout;
+};
+
+/// A request that was not taken in.
+struct refused_request {
+  request_id request{};
+  error reason{};
+};
+
+/// What `prepare_context_requests` answers.
+struct preparation {
+  /// May be computed now: each rank that pulls them from here has asked. Each is named once.
+  std::vector<request_id> ready{};
+  std::vector<refused_request> refused{}; ///< of this call
+};
+
 /// A request whose cache a generation rank wants.
 struct receive_request {
   request_id request{};

@@ -180,6 +180,10 @@ expected<> check(const rank_layout& layout, const send_slice& slice) {
   return {};
 }
 
+expected<> check(const context_request& request) {
+  return check_deadline(request.request, request.timeout);
+}
+
 expected<> check(const rank_layout& layout, const receive_request& request) {
   if (request.tokens == 0 || request.tokens > wire_limits::tokens)
     return fail(errc::invalid_argument, "request {}: {} tokens; 1 to {} are possible",

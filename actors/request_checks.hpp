@@ -16,6 +16,9 @@ namespace baton {
 /// @returns `invalid_argument`; the text names the request, the field and the value.
 [[nodiscard]] expected<> check(const rank_layout& layout, const send_slice& slice);
 
+/// Checks that a request can be prepared.
+[[nodiscard]] expected<> check(const context_request& request);
+
 /// Checks a receive likewise: every group of the rank has a table that covers what is wanted of it.
 [[nodiscard]] expected<> check(const rank_layout& layout, const receive_request& request);
 

@@ -42,7 +42,6 @@ expected<supervisor::record> supervisor::open(time_point now, request_id request
     return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
                 request, records_.size());
   record entry;
-  entry.number = ++last_number_;
   entry.begin = now;
   entry.deadline = now + timeout;
   entry.result.request = request;
@@ -58,26 +57,34 @@ expected<> supervisor::offer(time_point now, send_slice slice) {
   trim(layout_, slice);
   const auto found = records_.find(slice.request);
   return found == records_.end() ? open_send(now, std::move(slice))
-                                 : append(found->second, std::move(slice));
+                                 : append(now, found->second, std::move(slice));
 }
 
-expected<> supervisor::append(record& entry, send_slice slice) {
+expected<> supervisor::append(time_point now, record& entry, send_slice slice) {
   const auto id = slice.request;
   auto& work = std::get<sending>(entry.work);
-  const auto& before = work.slices.back();
-  if (before.last)
+  const bool first = work.slices.empty();
+  if (!first && work.slices.back().last)
     return fail(errc::duplicate_request,
                 "request {} is alive and its last slice was offered; wait for its end", id);
   if (entry.verdict)
     return fail(*entry.verdict);
-  if (before.tokens.end != slice.tokens.begin)
+  if (first && slice.tokens.begin != 0)
+    return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
+                id, slice.tokens.begin);
+  if (!first && work.slices.back().tokens.end != slice.tokens.begin)
     return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}",
-                id, slice.tokens.begin, before.tokens.end);
+                id, slice.tokens.begin, work.slices.back().tokens.end);
   if (work.slices.size() >= wire_limits::slices)
     return fail(errc::invalid_argument, "request {}: more than {} slices; offer larger ones", id,
                 wire_limits::slices);
   if (slice.after)
     work.unfilled.insert(static_cast<std::uint32_t>(work.slices.size()));
+  if (first) {
+    number(entry);
+    entry.deadline = now + slice.timeout;
+    due(entry.deadline);
+  }
   work.slices.push_back(slice);
   if (entry.at == phase::running)
     backend_.tell(entry.key, std::move(slice));
@@ -94,28 +101,91 @@ expected<> supervisor::open_send(time_point now, send_slice slice) {
     return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
                 id, slice.tokens.begin);
   }
+  if (auto refusal = ended_before_.take_refusal(id))
+    return fail(std::move(*refusal));
   auto made = open(now, id, slice.timeout);
   if (!made)
     return fail(made.error());
   sending work;
-  work.offer = random_id<offer_id>();
   if (slice.after)
     work.unfilled.insert(0);
   work.slices.push_back(std::move(slice));
+  start_send(now, std::move(*made), std::move(work));
+  return {};
+}
+
+void supervisor::start_send(time_point now, record made, sending work) {
+  const auto id = made.result.request;
+  work.offer = random_id<offer_id>();
   if (auto waiting = early_.extract(id)) {
     early_count_ -= waiting.mapped().size();
     for (auto& [rank, call] : waiting.mapped())
       work.calls.emplace(rank, std::move(call.call));
   }
-  made->work = std::move(work);
+  const bool prepared = work.slices.empty();
+  made.work = std::move(work);
   ++live_sends_;
-  auto& entry = records_.emplace(id, std::move(*made)).first->second;
+  ++unnumbered_;
+  auto& entry = records_.emplace(id, std::move(made)).first->second;
+  if (!prepared)
+    number(entry);
   begin_send(entry);
   if (auto refusal = withdrawn_.refusal(id, now))
     condemn(entry, std::move(*refusal));
   withdrawn_.forget(id, [](const auto& item) { return item.refuse_offer_until.has_value(); });
   look_for_departed(now, entry);
+  look_for_receivers(entry);
+}
+
+expected<> supervisor::prepare(time_point now, const context_request& request) {
+  const auto id = request.request;
+  if (auto ok = admit(id, instance_role::context); !ok)
+    return ok;
+  if (auto ok = check(request); !ok)
+    return ok;
+  if (records_.contains(id))
+    return fail(errc::duplicate_request, "request {} is alive on this rank already; it goes on",
+                id);
+  auto made = open(now, id, request.timeout);
+  if (!made)
+    return fail(made.error());
+  static_cast<void>(ended_before_.take_refusal(id));
+  start_send(now, std::move(*made), {});
   return {};
+}
+
+std::vector<request_id> supervisor::take_ready() {
+  std::vector<request_id> ready;
+  for (const auto id : std::exchange(ready_, {})) {
+    const auto found = records_.find(id);
+    if (found == records_.end() || found->second.verdict ||
+        state_of(found->second) != request_state::context_init)
+      continue;
+    // An id that was used again meanwhile may stand here twice.
+    if (!std::exchange(std::get<sending>(found->second.work).announced, true))
+      ready.push_back(id);
+  }
+  return ready;
+}
+
+void supervisor::look_for_receivers(record& entry) {
+  auto& work = std::get<sending>(entry.work);
+  if (work.ready || !work.slices.empty() || work.calls.empty() || entry.verdict)
+    return;
+  for (const auto& [rank, call] : work.calls)
+    if (const auto* request = std::get_if<pull_request>(&call.message);
+        request && work.calls.size() < request->receivers)
+      return;
+  work.ready = true;
+  ready_.push_back(entry.result.request);
+}
+
+void supervisor::number(record& entry) noexcept {
+  if (entry.number != 0)
+    return;
+  entry.number = ++last_number_;
+  if (side_of(entry) == instance_role::context)
+    --unnumbered_;
 }
 
 expected<> supervisor::receive(time_point now, receive_request request,
@@ -135,6 +205,7 @@ expected<> supervisor::receive(time_point now, receive_request request,
   work.request = std::move(request);
   work.caller = caller;
   entry->work = std::move(work);
+  number(*entry);
   begin_receive(records_.emplace(id, std::move(*entry)).first->second);
   return {};
 }
@@ -153,10 +224,13 @@ void supervisor::cancel(request_id request, caller_id caller) {
 
 void supervisor::await_ended(time_point now, instance_role side,
                              std::optional<std::size_t> at_least, caller_id caller) {
-  ended_waiter waiter{side, at_least, caller, last_number_, live(side), now};
+  auto open = live(side);
+  if (side == instance_role::context)
+    open -= unnumbered_;
+  ended_waiter waiter{side, at_least, caller, last_number_, open, now};
   if (!satisfied(now, waiter)) {
     for (const auto& [id, entry] : records_)
-      if (side_of(entry) == side)
+      if (side_of(entry) == side && entry.number != 0)
         waiter.give_up = std::max(waiter.give_up, entry.deadline + options_.clean_up);
     due(waiter.give_up + std::chrono::microseconds{1});
   }
@@ -166,9 +240,7 @@ void supervisor::await_ended(time_point now, instance_role side,
 
 std::optional<request_state> supervisor::state_of(request_id request) const {
   if (const auto found = records_.find(request); found != records_.end())
-    return side_of(found->second) == instance_role::context
-               ? request_state::context_trans_in_progress
-               : request_state::generation_trans_in_progress;
+    return state_of(found->second);
   if (const auto* ended = ended_before_.find(request))
     return ended->state;
   return std::nullopt;
@@ -287,6 +359,7 @@ void supervisor::condemn(record& entry, error reason) {
   if (entry.verdict || entry.succeeded)
     return;
   entry.verdict = std::move(reason);
+  number(entry);
   notify_peers(entry);
   withdraw(entry);
   if (entry.at != phase::retiring)
@@ -355,12 +428,13 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
     result.session =
         entry.verdict->code == errc::cancelled ? session_state::cancelled : session_state::error;
   }
-  ended_before_.add(result.request, {result.state, result.failure});
+  const auto* work = std::get_if<sending>(&entry.work);
+  ended_before_.add(result.request, {result.state, result.failure, work && work->slices.empty()});
   std::optional<caller_id> caller;
-  if (auto* work = std::get_if<receiving>(&entry.work)) {
-    for (auto& [rank, report] : work->reports)
+  if (auto* receive = std::get_if<receiving>(&entry.work)) {
+    for (auto& [rank, report] : receive->reports)
       result.sources.push_back(std::move(report));
-    caller = work->caller;
+    caller = receive->caller;
   } else {
     --live_sends_;
   }
@@ -427,8 +501,9 @@ void supervisor::sweep(time_point now) {
     }
   }
   for (auto waiting = early_.begin(); waiting != early_.end();) {
-    early_count_ -= std::erase_if(waiting->second,
-                                  [&](const auto& entry) { return now >= entry.second.expires; });
+    early_count_ -= std::erase_if(waiting->second, [&](const auto& item) {
+      return gave_up_waiting(now, waiting->first, item.first, item.second);
+    });
     for (const auto& [rank, call] : waiting->second)
       due(call.expires);
     waiting = waiting->second.empty() ? early_.erase(waiting) : std::next(waiting);
@@ -450,7 +525,10 @@ error supervisor::deadline_error(const record& entry) const {
 std::string supervisor::unfinished(const sending& work) const {
   if (!work.unfilled.empty())
     return fmt::format("the GPU event of slice {} was not complete", *work.unfilled.begin());
-  if (!work.slices.back().last)
+  if (work.slices.empty() && work.ready)
+    return "its first slice had not been offered, though the generation side had asked for it; "
+           "compute it sooner or prepare it for longer";
+  if (!work.slices.empty() && !work.slices.back().last)
     return fmt::format("its slices ended at token {}; offer the rest, up to the last slice, sooner",
                        work.slices.back().tokens.end);
   if (work.calls.empty())
@@ -460,7 +538,7 @@ std::string supervisor::unfinished(const sending& work) const {
   for (const auto& [rank, call] : work.calls) {
     if (const auto* request = std::get_if<pull_request>(&call.message))
       expected = request->receivers;
-    if (!has_all(work, rank, call))
+    if (!work.slices.empty() && !has_all(work, rank, call))
       slow += fmt::format("{}{}", slow.empty() ? "" : ", ", rank);
   }
   if (!slow.empty())
@@ -517,6 +595,15 @@ void supervisor::assign_key(record& entry) {
 supervisor::record* supervisor::find(session_key key) {
   const auto id = keys_.find(key);
   return id == keys_.end() ? nullptr : &records_.at(id->second);
+}
+
+request_state supervisor::state_of(const record& entry) noexcept {
+  const auto* work = std::get_if<sending>(&entry.work);
+  if (!work)
+    return request_state::generation_trans_in_progress;
+  if (!work->slices.empty())
+    return request_state::context_trans_in_progress;
+  return work->ready ? request_state::context_init : request_state::context_wait_scheduler;
 }
 
 instance_role supervisor::side_of(const record& entry) noexcept {

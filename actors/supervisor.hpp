@@ -60,6 +60,9 @@ public:
 ///                 ^                     |
 ///                 +---- backing_off <---+        (send: the same without routing)
 ///
+/// A prepared send runs before it has a slice, so that receivers are met, lost and cancelled as in
+/// any other.
+///
 /// Every way out goes through `retiring`: the data plane has confirmed that no byte of the
 /// request's blocks is read or written any more before a terminal state is reported or a new
 /// attempt starts. Time is passed in; calls must come with times that do not go back. Not
@@ -73,13 +76,20 @@ public:
   // -- calls of the engine ----
 
   [[nodiscard]] expected<> offer(time_point now, send_slice slice);
+  /// Takes in a request that is offered later: it waits as `context_wait_scheduler` until all its
+  /// receivers have asked, then as `context_init` for its first slice. If it ends before that, the
+  /// next offer of it, which the engine may be computing meanwhile, is refused with the reason.
+  [[nodiscard]] expected<> prepare(time_point now, const context_request& request);
+  /// Returns the requests that became `context_init` since the last call and still are.
+  [[nodiscard]] std::vector<request_id> take_ready();
   /// Starts a receive. `caller` gets the outcome; without one it goes to `await_ended`.
   [[nodiscard]] expected<> receive(time_point now, receive_request request,
                                    std::optional<caller_id> caller);
   void cancel(request_id request, caller_id caller);
   /// Answers with the outcomes of one side that nobody has fetched, once there are `at_least` of
   /// them or all requests of that side that are live now have ended (nullopt: only then), and at
-  /// the latest one clean-up bound after the last of their deadlines.
+  /// the latest one clean-up bound after the last of their deadlines. Requests that still wait for
+  /// their first slice are not waited for.
   void await_ended(time_point now, instance_role side, std::optional<std::size_t> at_least,
                    caller_id caller);
   [[nodiscard]] std::optional<request_state> state_of(request_id request) const;
@@ -130,14 +140,18 @@ private:
     std::set<std::uint32_t> unfilled; ///< slices whose GPU event is not known to be complete
     std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
     std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< by receiver rank
+    bool ready = false;     ///< all receivers have asked; counts only before the first slice
+    bool announced = false; ///< the engine was told that it is ready
   };
 
   struct record {
     std::variant<receiving, sending> work;
     phase at = phase::running;
     session_key key;
-    std::uint64_t number = 0; ///< counts the requests of this rank
-    bool asked = false;       ///< receives: whether all sources know of the attempt
+    /// Counts the requests of this rank that have something to end; 0 while one waits for its
+    /// first slice.
+    std::uint64_t number = 0;
+    bool asked = false; ///< receives: whether all sources know of the attempt
     time_point begin;
     time_point deadline;
     time_point resume_at; ///< in `backing_off`
@@ -171,7 +185,13 @@ private:
   [[nodiscard]] expected<record> open(time_point now, request_id request,
                                       std::chrono::milliseconds timeout);
   [[nodiscard]] expected<> open_send(time_point now, send_slice slice);
-  [[nodiscard]] expected<> append(record& entry, send_slice slice);
+  [[nodiscard]] expected<> append(time_point now, record& entry, send_slice slice);
+  /// Makes a send live, with whoever has asked for it already.
+  void start_send(time_point now, record made, sending work);
+  /// From now on the request's end is waited for.
+  void number(record& entry) noexcept;
+  /// A prepared request may have become ready.
+  void look_for_receivers(record& entry);
   void begin_receive(record& entry);
   void begin_send(record& entry);
   void condemn(record& entry, error reason);
@@ -194,6 +214,9 @@ private:
   [[nodiscard]] bool cancelled_by_receiver(record& entry, incarnation peer,
                                            const cancel_notice& notice);
   void cancelled_early(time_point now, incarnation peer, const cancel_notice& notice);
+  /// Whether the deadline of a receiver that asked early has passed; then its request is refused.
+  [[nodiscard]] bool gave_up_waiting(time_point now, request_id request, std::uint32_t receiver,
+                                     const early_call& early);
   /// A live send that waits for a receiver which was lost cannot end well.
   void look_for_departed(time_point now, record& entry);
   /// Whether a receiver has acknowledged all slices, the last one among them.
@@ -205,6 +228,7 @@ private:
 
   [[nodiscard]] record* find(session_key key);
   [[nodiscard]] static instance_role side_of(const record& entry) noexcept;
+  [[nodiscard]] static request_state state_of(const record& entry) noexcept;
   [[nodiscard]] session_key next_key() noexcept { return session_key{++last_key_}; }
   void assign_key(record& entry);
   void due(time_point when) noexcept;
@@ -222,12 +246,14 @@ private:
   std::deque<outcome> unfetched_context_;
   std::deque<outcome> unfetched_generation_;
   std::vector<ended_waiter> waiters_;
+  std::vector<request_id> ready_; ///< became so since they were taken
   std::mt19937_64 jitter_;
   std::uint64_t last_key_ = 0;
   std::uint64_t last_number_ = 0;
   std::uint64_t dropped_ = 0;
   std::uint64_t lost_outcomes_ = 0;
   std::size_t live_sends_ = 0;
+  std::size_t unnumbered_ = 0; ///< live sends that wait for their first slice
   time_point next_due_ = time_point::max();
   bool refusing_ = false;
 };

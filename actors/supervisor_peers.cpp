@@ -84,6 +84,7 @@ void supervisor::called(time_point now, record& entry, std::uint32_t receiver, r
         },
         call.message);
   look_for_departed(now, entry);
+  look_for_receivers(entry);
 }
 
 void supervisor::called_early(time_point now, request_id request, std::uint32_t receiver,
@@ -177,8 +178,8 @@ void supervisor::cancelled_early(time_point now, incarnation peer, const cancel_
   if (const auto waiting = early_.find(id); waiting != early_.end())
     for (const auto& [rank, early] : waiting->second)
       if (early.call.peer == peer && early.call.pull() == notice.pull) {
-        withdrawn_.add(
-            id, {peer, notice.pull, told_by("generation", rank, notice.reason), early.expires});
+        withdrawn_.add(id, {peer, notice.pull, told_by("generation", rank, notice.reason),
+                            std::max(early.expires, now + default_timeout)});
         waiting->second.erase(rank);
         --early_count_;
         if (waiting->second.empty())
@@ -186,6 +187,20 @@ void supervisor::cancelled_early(time_point now, incarnation peer, const cancel_
         return;
       }
   withdrawn_.add(id, {peer, notice.pull, notice.reason, std::nullopt});
+}
+
+bool supervisor::gave_up_waiting(time_point now, request_id request, std::uint32_t receiver,
+                                 const early_call& early) {
+  if (now < early.expires)
+    return false;
+  withdrawn_.add(
+      request, {early.call.peer,
+                early.call.pull(),
+                {errc::timed_out, fmt::format("generation rank {} waited for request {} up to its "
+                                              "deadline; compute it sooner or ask for longer",
+                                              receiver, request)},
+                now + default_timeout});
+  return true;
 }
 
 // -- lost peers ----
@@ -236,7 +251,7 @@ bool supervisor::has_all(const sending& work, std::uint32_t receiver, const rece
   const auto* request = std::get_if<pull_request>(&call.message);
   if (!request)
     return true;
-  if (!work.slices.back().last)
+  if (work.slices.empty() || !work.slices.back().last)
     return false;
   std::set<std::uint32_t> done;
   if (const auto receipts = work.receipts.find(receiver); receipts != work.receipts.end())

@@ -4,6 +4,7 @@
 #include <deque>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
@@ -18,6 +19,8 @@ public:
   struct entry {
     request_state state = request_state::trans_error;
     std::optional<error> failure;
+    /// The request ended before it was offered: an offer may be on its way.
+    bool refuse_offer = false;
   };
 
   explicit tombstones(std::size_t capacity) : capacity_{capacity} {}
@@ -39,6 +42,14 @@ public:
   [[nodiscard]] const entry* find(request_id request) const {
     const auto found = entries_.find(request);
     return found == entries_.end() ? nullptr : &found->second;
+  }
+
+  /// Returns why an offer of the request is refused, once.
+  [[nodiscard]] std::optional<error> take_refusal(request_id request) {
+    const auto found = entries_.find(request);
+    if (found == entries_.end() || !std::exchange(found->second.refuse_offer, false))
+      return std::nullopt;
+    return found->second.failure;
   }
 
 private:

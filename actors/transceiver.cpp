@@ -155,6 +155,16 @@ expected<> transceiver::respond_and_send_async(send_slice slice) {
   return impl_->ask<void>(local_answer, atom::offer_v, std::move(slice));
 }
 
+preparation transceiver::prepare_context_requests(std::vector<context_request> requests) {
+  auto answer = impl_->ask<preparation>(local_answer, atom::prepare_v, requests);
+  if (answer)
+    return std::move(*answer);
+  preparation refused;
+  for (const auto& request : requests)
+    refused.refused.push_back({request.request, answer.error()});
+  return refused;
+}
+
 expected<> transceiver::request_and_receive_async(receive_request request) {
   return impl_->ask<void>(local_answer, atom::begin_v, std::move(request));
 }

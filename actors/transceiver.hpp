@@ -54,6 +54,23 @@ public:
   /// `invalid_argument`, `out_of_resources`, `shutting_down`.
   [[nodiscard]] expected<> respond_and_send_async(send_slice slice);
 
+  /// Context side, for workflows in which the generation side asks first: takes in requests that
+  /// this rank is to compute, and returns those that are ready, of this and of earlier calls. Never
+  /// waits; call it in every step of the scheduler, with whatever is new.
+  ///
+  /// A prepared request is `CONTEXT_WAIT_SCHEDULER` until every generation rank that pulls it from
+  /// this rank has asked (also before it was prepared), or the one that speaks for those that pull
+  /// nothing from here; then it is `CONTEXT_INIT` and returned once as ready: compute it and offer
+  /// its slices. It may be offered before it is ready, and then is not returned.
+  ///
+  /// A prepared request ends like any other, reported by `check_context_transfer_status`:
+  /// `timed_out` if its first slice was not offered in time (nobody asked, or the engine was slow),
+  /// `cancelled`, `peer_lost` or `shutting_down`. An offer of it that crosses such an end is
+  /// refused with the reason; later ones are taken as new requests.
+  /// @returns in `refused`: `duplicate_request` for a live id (that request goes on),
+  /// `invalid_argument`, `out_of_resources`, `shutting_down`.
+  [[nodiscard]] preparation prepare_context_requests(std::vector<context_request> requests = {});
+
   /// Generation side: starts a receive; its end is reported by `check_gen_transfer_status`. Nothing
   /// is written before `request.after` is complete.
   [[nodiscard]] expected<> request_and_receive_async(receive_request request);
@@ -69,7 +86,8 @@ public:
   /// Returns the requests that ended since the last call, after waiting until there are at least
   /// `at_least` of them or all that were live at the call have ended (nullopt: only then). 0 does
   /// not wait. Requests that are added meanwhile do not prolong the wait; it ends at the latest one
-  /// clean-up bound after the last deadline of those that were live.
+  /// clean-up bound after the last deadline of those that were live. A prepared request that was
+  /// not offered yet is not waited for.
   [[nodiscard]] std::vector<outcome>
   check_context_transfer_status(std::optional<std::size_t> at_least = 0);
   [[nodiscard]] std::vector<outcome>
@@ -106,7 +124,8 @@ public:
   };
   [[nodiscard]] statistics stats();
 
-  /// Refuses new work, waits up to `drain` for live requests, cancels the rest, ends the actors.
+  /// Refuses new work, waits up to `drain` for live requests (not for prepared ones that were not
+  /// offered yet), cancels the rest, ends the actors.
   /// The data plane stays with its owner; an actor that is just ending may hold it a moment longer.
   /// Idempotent; a second caller waits for the first.
   void shutdown(std::chrono::milliseconds drain = std::chrono::milliseconds{0});

@@ -77,6 +77,16 @@ caf::result<void> transceiver_state::offer(send_slice slice) {
   return to_result(done);
 }
 
+preparation transceiver_state::prepare(const std::vector<context_request>& requests) {
+  preparation answer;
+  for (const auto& request : requests)
+    if (auto taken = supervisor_->prepare(self_->clock().now(), request); !taken)
+      answer.refused.push_back({request.request, std::move(taken.error())});
+  settle();
+  answer.ready = supervisor_->take_ready();
+  return answer;
+}
+
 caf::result<outcome> transceiver_state::receive(receive_request request) {
   const auto caller = ++last_caller_;
   auto done = supervisor_->receive(self_->clock().now(), std::move(request), caller);
@@ -436,6 +446,9 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
   self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
   return {
       [self](atom::offer, send_slice& slice) { return self->state.offer(std::move(slice)); },
+      [self](atom::prepare, const std::vector<context_request>& requests) {
+        return self->state.prepare(requests);
+      },
       [self](atom::receive, receive_request& request) {
         return self->state.receive(std::move(request));
       },

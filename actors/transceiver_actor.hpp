@@ -34,6 +34,7 @@ public:
 
   // -- calls ----
   caf::result<void> offer(send_slice slice);
+  [[nodiscard]] preparation prepare(const std::vector<context_request>& requests);
   caf::result<outcome> receive(receive_request request);
   caf::result<void> begin(receive_request request);
   caf::result<std::vector<outcome>> fetch(instance_role side, std::int64_t at_least);

@@ -16,6 +16,8 @@
 /// cross nodes; the values below travel between actors of one process.
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::send_slice)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<baton::context_request>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::preparation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::receive_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<baton::outcome>)
@@ -45,6 +47,7 @@ CAF_ADD_ATOM(baton, baton::atom, who, "who")
 
 // -- the engine's calls ----
 CAF_ADD_ATOM(baton, baton::atom, offer, "offer")
+CAF_ADD_ATOM(baton, baton::atom, prepare, "prepare")
 CAF_ADD_ATOM(baton, baton::atom, receive, "receive")
 CAF_ADD_ATOM(baton, baton::atom, begin, "begin")
 CAF_ADD_ATOM(baton, baton::atom, fetch, "fetch")

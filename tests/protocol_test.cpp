@@ -38,9 +38,14 @@ errc failure_on(simulated_rank& rank, request_id id) {
 
 constexpr request_id first{1};
 
+workflow random_flow(fake_world& dice) {
+  return static_cast<workflow>(dice.pick(0, 2));
+}
+
 /// Beams in some requests, tails anywhere, and leading blocks that nobody wants any more.
 request_form random_form(fake_world& dice, std::uint32_t tokens, std::uint32_t cached) {
   request_form form;
+  form.flow = random_flow(dice);
   if (dice.chance(0.3))
     form.released = static_cast<std::uint32_t>(dice.pick(0, cached));
   if (!dice.chance(0.3))
@@ -621,13 +626,15 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_alone_is_over_soon_on_every_rank) {
                                  static_cast<std::uint32_t>(dice.pick(1, 3))};
     simulation world{seed, size, faults};
     const auto tokens = static_cast<std::uint32_t>(dice.pick(2, 20));
-    world.hand_over(first, {{0, tokens / 2}, {tokens / 2, tokens}}, 0, milliseconds{60'000});
+    request_form form;
+    form.flow = random_flow(dice);
+    world.hand_over(first, {{0, tokens / 2}, {tokens / 2, tokens}}, 0, milliseconds{60'000}, form);
     const bool on_context = dice.chance(0.5);
     const bool death = dice.chance(0.5);
     auto& rank = on_context ? world.context(dice.pick(0, size.context + size.idle - 1))
                             : world.generation(dice.pick(0, size.generation - 1));
     // A receiver that dies before it has introduced itself is known to nobody.
-    const auto earliest = death && !on_context ? milliseconds{26} : milliseconds{0};
+    const auto earliest = death && !on_context ? milliseconds{30} : milliseconds{0};
     world.clock().after(earliest + dice.delay(milliseconds{40}),
                         [&] { death ? world.kill(rank) : rank.cancel(first); });
     const auto complaints = world.settle(milliseconds{500});

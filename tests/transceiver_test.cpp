@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "actors/actors.hpp"
 #include "tests/support/nodes.hpp"
 
 using namespace baton;
@@ -324,6 +325,92 @@ BOOST_AUTO_TEST_CASE(a_source_from_which_nobody_pulls_is_told_so) {
     BOOST_REQUIRE(ended.size() == 1u);
     BOOST_TEST(ended[0].completed());
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_prepared_request_is_computed_when_the_generation_side_has_asked) {
+  start();
+  auto& context = world->context().door();
+  for (const bool asked_before : {false, true}) {
+    const request_id id{asked_before ? 2u : 1u};
+    std::future<outcome> waiting;
+    const auto ask = [&] { waiting = receive(world->wish(id.value, 9, 4)); };
+    if (asked_before) {
+      ask();
+      wait_for([&] { return context.stats().early_requests == 1; });
+    }
+    auto answer = context.prepare_context_requests({{id, 10s}});
+    BOOST_TEST(answer.refused.empty());
+    if (!asked_before) {
+      BOOST_TEST(answer.ready.empty());
+      BOOST_TEST((context.state_of(id) == request_state::context_wait_scheduler));
+      // It is not waited for: nothing of it was offered.
+      BOOST_TEST(context.check_context_transfer_status(std::nullopt).empty());
+      ask();
+      wait_for([&] {
+        answer = context.prepare_context_requests();
+        return !answer.ready.empty();
+      });
+    }
+    BOOST_REQUIRE(answer.ready.size() == 1u);
+    BOOST_TEST((answer.ready[0] == id));
+    BOOST_TEST((context.state_of(id) == request_state::context_init));
+    BOOST_TEST(context.prepare_context_requests().ready.empty());
+    BOOST_REQUIRE(context.respond_and_send_async(world->slice(id.value, 3, 4)).has_value());
+    BOOST_TEST(waiting.get().completed());
+    BOOST_TEST(context_outcome().completed());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_prepared_request_that_nobody_asks_for_is_reported) {
+  start();
+  auto& context = world->context().door();
+  BOOST_TEST(context.prepare_context_requests({{request_id{1}, 100ms}}).refused.empty());
+  std::vector<outcome> ended;
+  wait_for([&] {
+    ended = context.check_context_transfer_status();
+    return !ended.empty();
+  });
+  BOOST_TEST((code_of(ended[0]) == errc::timed_out));
+  BOOST_TEST((code_of(world->generation().door().request_and_receive_sync(
+                  world->wish(1, 9, 4, 60s))) == errc::timed_out));
+}
+
+BOOST_AUTO_TEST_CASE(requests_that_cannot_be_prepared_are_named_with_the_reason) {
+  start();
+  auto& context = world->context().door();
+  BOOST_REQUIRE(context.respond_and_send_async(world->slice(1, 3, 4)).has_value());
+  const auto some = context.prepare_context_requests(
+      {{request_id{1}, 10s}, {request_id{2}, 0ms}, {request_id{3}, 10s}});
+  BOOST_REQUIRE(some.refused.size() == 2u);
+  BOOST_TEST((some.refused[0].request == request_id{1}));
+  BOOST_TEST((some.refused[0].reason.code == errc::duplicate_request));
+  BOOST_TEST((some.refused[1].reason.code == errc::invalid_argument));
+  BOOST_TEST(
+      world->generation().door().prepare_context_requests({{request_id{1}, 10s}}).refused.size() ==
+      1u);
+  context.shutdown();
+  const auto late = context.prepare_context_requests({{request_id{4}, 10s}});
+  BOOST_REQUIRE(late.refused.size() == 1u);
+  BOOST_TEST((late.refused[0].reason.code == errc::shutting_down));
+}
+
+BOOST_AUTO_TEST_CASE(actors_prepare_as_well) {
+  start();
+  auto& rank = world->context();
+  caf::scoped_actor self{rank.system()};
+  const auto prepare = [&](std::vector<context_request> requests) {
+    preparation answer;
+    self->request(actor_access::of(rank.door()), caf::infinite, atom::prepare_v,
+                  std::move(requests))
+        .receive([&](preparation& given) { answer = std::move(given); },
+                 [](const caf::error&) { BOOST_ERROR("refused"); });
+    return answer;
+  };
+  BOOST_TEST(prepare({{request_id{1}, 10s}}).ready.empty());
+  auto waiting = receive(world->wish(1, 9, 4));
+  wait_for([&] { return !prepare({}).ready.empty(); });
+  BOOST_REQUIRE(rank.door().respond_and_send_async(world->slice(1, 3, 4)).has_value());
+  BOOST_TEST(waiting.get().completed());
 }
 
 BOOST_AUTO_TEST_CASE(bad_options_are_refused_with_the_field) {

@@ -186,6 +186,13 @@ void simulated_rank::offer(request_id request, std::vector<token_range> slices,
     return;
   const auto& form = world_.forms_[request];
   const auto tables = draw_tables(form.released, slices.back().end, form.context_tails);
+  if (outcomes_.contains(request)) {
+    // It was prepared, and ended before it was computed.
+    if (supervisor_->offer(world_.clock_.now(),
+                           {request, slices[0], slices.size() == 1, tables, {}, timeout}))
+      world_.complain(fmt::format("request {}: an offer was taken after its end", request));
+    return;
+  }
   expectations_[request] = places_of(tables);
   for (std::size_t i = 0; i < slices.size(); ++i)
     world_.clock_.after(gap * i, [this, request, timeout, tables, i, slice = slices[i],
@@ -210,10 +217,40 @@ void simulated_rank::offer(request_id request, std::vector<token_range> slices,
     });
 }
 
+void simulated_rank::prepare(request_id request, std::vector<token_range> slices,
+                             std::chrono::milliseconds timeout) {
+  if (dead_)
+    return;
+  expectations_[request] = {};
+  prepared_[request] = {std::move(slices), timeout};
+  if (auto ok = supervisor_->prepare(world_.clock_.now(), {request, timeout}); !ok)
+    world_.complain(fmt::format("prepare of {} refused: {}", request, ok.error().text));
+}
+
+void simulated_rank::compute_ready() {
+  for (const auto id : supervisor_->take_ready()) {
+    const auto node = prepared_.extract(id);
+    if (node.empty()) {
+      world_.complain(fmt::format("request {} was ready twice", id));
+      continue;
+    }
+    if (!computing_)
+      continue;
+    const bool idle = number_ >= world_.size_.context;
+    for (std::uint32_t rank = 0; rank < (idle ? 1 : world_.size_.generation); ++rank)
+      if (!world_.asked_.contains({id, rank}))
+        world_.complain(
+            fmt::format("request {} was ready before generation rank {} had asked", id, rank));
+    world_.clock_.after(world_.clock_.delay(std::chrono::microseconds{5'000}),
+                        [this, id, work = node.mapped()] { offer(id, work.slices, work.timeout); });
+  }
+}
+
 void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
                              std::chrono::milliseconds timeout) {
   if (dead_)
     return;
+  world_.asked_.insert({request, number_});
   const auto tables = draw_tables(0, tokens, world_.forms_[request].generation_tails);
   auto& places = expectations_[request] = places_of(tables);
   for (auto& at : places)
@@ -504,8 +541,10 @@ void simulation::sweep_all() {
     rank->sweep();
   // What ended on the context side is fetched by the engine now and then.
   for (auto& rank : context_)
-    if (!rank->dead_)
+    if (!rank->dead_) {
       rank->supervisor_->await_ended(clock_.now(), instance_role::context, 0, 0);
+      rank->compute_ready();
+    }
   clock_.after(options_.sweep, [this] { sweep_all(); });
 }
 
@@ -513,13 +552,21 @@ void simulation::hand_over(request_id request, std::vector<token_range> slices,
                            std::uint32_t cached, std::chrono::milliseconds timeout,
                            request_form form) {
   const auto tokens = slices.back().end;
+  const auto flow = form.flow;
   forms_[request] = std::move(form);
+  constexpr std::chrono::microseconds spread{3'000};
+  const auto wait_for_context = flow == workflow::gen_first1 ? spread : spread * 0;
+  const auto wait_for_generation = flow == workflow::gen_first2 ? 2 * spread : spread * 0;
   for (auto& rank : context_)
-    clock_.after(
-        clock_.delay(std::chrono::microseconds{3'000}),
-        [&rank = *rank, request, slices, timeout] { rank.offer(request, slices, timeout); });
+    clock_.after(wait_for_generation + clock_.delay(spread),
+                 [&rank = *rank, request, slices, timeout, flow] {
+                   if (flow == workflow::ctx_first)
+                     rank.offer(request, slices, timeout);
+                   else
+                     rank.prepare(request, slices, timeout);
+                 });
   for (auto& rank : generation_)
-    clock_.after(clock_.delay(std::chrono::microseconds{3'000}),
+    clock_.after(wait_for_context + clock_.delay(spread),
                  [&rank = *rank, request, tokens, cached, timeout] {
                    rank.receive(request, tokens, cached, timeout);
                  });

@@ -34,13 +34,22 @@ struct chaos {
   fake_faults lane;
 };
 
-/// How a request's cache lies in memory, on all ranks of a side alike. A beam whose tail begins at
-/// an even token has a state of its own.
+/// In which order the two sides learn of a request. In the last two the context side prepares it,
+/// and computes it when it is ready.
+enum class workflow : std::uint8_t {
+  ctx_first,  ///< the context side offers as soon as it likes
+  gen_first1, ///< the context side prepares, then the generation side asks
+  gen_first2, ///< the other way round
+};
+
+/// How a request is handed over, and how its cache lies in memory, on all ranks of a side alike. A
+/// beam whose tail begins at an even token has a state of its own.
 struct request_form {
   /// Of each beam but the first: from which token on it has blocks of its own.
   std::vector<std::uint32_t> context_tails;
   std::vector<std::uint32_t> generation_tails;
   std::uint32_t released = 0; ///< leading tokens that the context ranks no longer have
+  workflow flow = workflow::ctx_first;
 };
 
 class simulation;
@@ -55,9 +64,14 @@ public:
   /// Offers the slices one after the other, `gap` apart.
   void offer(request_id request, std::vector<token_range> slices, std::chrono::milliseconds timeout,
              std::chrono::milliseconds gap = std::chrono::milliseconds{2});
+  /// Prepares the request, and offers the slices once it is ready.
+  void prepare(request_id request, std::vector<token_range> slices,
+               std::chrono::milliseconds timeout);
   void receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
                std::chrono::milliseconds timeout);
   void cancel(request_id request);
+  /// From now on requests that become ready are left lying.
+  void stop_computing() noexcept { computing_ = false; }
   /// From now on each slice and each receive comes with a GPU event that only `finish_work`
   /// completes.
   void hold_work() noexcept { holding_ = true; }
@@ -101,6 +115,11 @@ private:
     std::uint64_t number = 0;
   };
 
+  struct plan {
+    std::vector<token_range> slices;
+    std::chrono::milliseconds timeout;
+  };
+
   struct gpu_work {
     fake_event event;
     std::vector<place> places;
@@ -124,6 +143,8 @@ private:
   [[nodiscard]] gpu_event_ref start_work(request_id request, std::uint32_t slice,
                                          std::vector<place> places);
   void fill(request_id request, const std::vector<place>& places);
+  /// The engine's step: looks which requests may be computed.
+  void compute_ready();
   void ended(outcome result);
   void later(std::function<void()> action);
   [[nodiscard]] std::vector<std::uint32_t> draw(std::uint32_t blocks);
@@ -142,12 +163,14 @@ private:
   std::map<session_key, std::shared_ptr<session>> sessions_;
   std::map<request_id, std::vector<place>> expectations_;
   std::map<request_id, outcome> outcomes_;
+  std::map<request_id, plan> prepared_;                            ///< not ready yet
   std::map<std::pair<request_id, std::uint32_t>, gpu_work> works_; ///< by request and slice
   std::set<session_key> questions_;                                ///< open routes
   std::map<incarnation, fake_world::clock::time_point> ready_at_;  ///< by source
   std::set<incarnation> introduced_;
   std::set<incarnation> lost_;
   std::map<incarnation, fake_world::clock::time_point> last_arrival_; ///< of messages, by receiver
+  bool computing_ = true;
   bool holding_ = false;
   std::uint32_t next_block_ = 0;
   std::size_t cancels_open_ = 0;
@@ -200,6 +223,7 @@ private:
   std::vector<std::unique_ptr<simulated_rank>> generation_;
   std::map<request_id, request_form> forms_;
   std::vector<std::string> complaints_;
+  std::set<std::pair<request_id, std::uint32_t>> asked_; ///< by generation rank
 
   friend class simulated_rank;
 };
