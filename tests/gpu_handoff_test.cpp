@@ -19,27 +19,31 @@ namespace {
 /// One run of the matrix. Half of them give each process a GPU of its own, as deployments do.
 struct gpu_case {
   topology shape;
+  std::string workflow;
   std::string memory;
   std::string lane;
   bool isolated = false;
 
   friend std::ostream& operator<<(std::ostream& out, const gpu_case& one) {
-    return out << one.shape << ' ' << one.memory << ' ' << one.lane
+    return out << one.shape << ' ' << one.workflow << ' ' << one.memory << ' ' << one.lane
                << (one.isolated ? " isolated" : "");
   }
 };
 
+/// All shapes with all workflows and lanes. The kinds of memory alternate, and so does the
+/// isolation, so that each goes with every workflow and every lane.
 std::vector<gpu_case> matrix() {
   std::vector<gpu_case> all;
-  bool isolated = false;
+  std::size_t turn = 0;
   for (const auto& shape : topologies()) {
-    for (const char* memory : {"cuda", "cuda-vmm"})
+    for (const char* workflow : {"ctx_first", "ctx_first_sync", "gen_first1", "gen_first2"})
       for (const char* lane : {"mapped", "ucx"}) {
-        all.push_back({shape, memory, lane, isolated});
-        isolated = !isolated;
+        all.push_back(
+            {shape, workflow, turn % 2 == 0 ? "cuda" : "cuda-vmm", lane, turn / 2 % 2 == 0});
+        ++turn;
       }
-    // The next shape has the others isolated.
-    isolated = !isolated;
+    // The next shape has the other memory with each, and after two the other isolation.
+    ++turn;
   }
   return all;
 }
@@ -77,10 +81,9 @@ namespace data = boost::unit_test::data;
 BOOST_AUTO_TEST_SUITE(gpu_handoff, *boost::unit_test::precondition(a_gpu))
 
 BOOST_DATA_TEST_CASE(every_byte_arrives, data::make(matrix()), one) {
-  const auto workflow = one.isolated ? "ctx_first" : "ctx_first_sync";
-  check_all_arrived(
-      handoff_run{with_memory(scenario_of(one.shape, workflow, one.lane), one.memory, one.memory),
-                  options_of(one.isolated)});
+  check_all_arrived(handoff_run{
+      with_memory(scenario_of(one.shape, one.workflow, one.lane), one.memory, one.memory),
+      options_of(one.isolated)});
 }
 
 BOOST_DATA_TEST_CASE(the_sides_may_have_different_memory, data::make(mixes) * data::make(lanes),

@@ -145,7 +145,7 @@ const std::vector<refused_scenario> refused_scenarios{
     {R"({"requests": {"count": 0, "tokens": [3]}})", "requests.count: 0"},
     // How the run goes.
     {R"({"workflow": "push"})", "workflow: \"push\""},
-    {R"({"workflow": "gen_first1"})", "workflow: gen_first1 is not supported by this version"},
+    {R"({"workflow": "gen_first3"})", "workflow: \"gen_first3\""},
     {R"({"concurrency": 0})", "concurrency: 0"},
     {R"({"lane": "rdma"})", "lane: \"rdma\""},
     {R"({"timeout_ms": 0})", "timeout_ms: 0"},

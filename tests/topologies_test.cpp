@@ -11,7 +11,8 @@ using namespace baton::test;
 
 namespace {
 
-const std::array<std::string, 2> workflows{"ctx_first", "ctx_first_sync"};
+const std::array<std::string, 4> workflows{"ctx_first", "ctx_first_sync", "gen_first1",
+                                           "gen_first2"};
 const std::array<std::string, 2> lanes{"mapped", "ucx"};
 
 } // namespace

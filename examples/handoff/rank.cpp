@@ -96,6 +96,10 @@ private:
   rank_cache cache() const;
   void say(json message) { channel_.send(message, send_limit); }
 
+  void prepare(std::size_t index);
+  void offer_ready(std::size_t index);
+  /// Returns why the first slice was refused.
+  expected<> offer_slices(std::size_t index);
   void offer(std::size_t index);
   void receive(std::size_t index, const disaggregated_params& context);
   void cancel(std::size_t fault);
@@ -105,6 +109,7 @@ private:
   void watch_outcomes();
   void report(std::size_t index, const outcome& ended);
   void report_refusal(std::size_t index, const error& reason);
+  void report_taken(std::size_t index) { say({{"event", "taken"}, {"request", index}}); }
 
   control_channel& channel_;
   const scenario run_;
@@ -203,6 +208,8 @@ void rank_process::handle(const json& command) {
   const auto what = command.at("do").get<std::string>();
   if (what == "offer")
     workers_->run([this, index = command.at("request").get<std::size_t>()] { offer(index); });
+  else if (what == "prepare")
+    workers_->run([this, index = command.at("request").get<std::size_t>()] { prepare(index); });
   else if (what == "receive")
     workers_->run([this, index = command.at("request").get<std::size_t>(),
                    context = disaggregated_params{command.at("endpoint").get<std::string>(),
@@ -218,8 +225,34 @@ void rank_process::handle(const json& command) {
 }
 
 void rank_process::offer(std::size_t index) {
-  const auto& request = run_.requests[index];
   ++watched_;
+  if (auto offered = offer_slices(index); !offered) {
+    --watched_;
+    report_refusal(index, offered.error());
+  }
+  report_taken(index);
+}
+
+void rank_process::prepare(std::size_t index) {
+  ++watched_;
+  const auto answer =
+      transceiver_->prepare_context_requests({{run_.requests[index].id, run_.timeout}});
+  for (const auto& refused : answer.refused) {
+    --watched_;
+    report_refusal(index, refused.reason);
+  }
+  report_taken(index);
+  for (const auto id : answer.ready)
+    offer_ready(index_of_.at(id));
+}
+
+void rank_process::offer_ready(std::size_t index) {
+  // If it is refused, the request has ended meanwhile; its outcome says why.
+  static_cast<void>(offer_slices(index));
+}
+
+expected<> rank_process::offer_slices(std::size_t index) {
+  const auto& request = run_.requests[index];
   std::uint32_t begin = 0;
   for (auto chunk : request.chunks) {
     send_slice slice;
@@ -234,16 +267,14 @@ void rank_process::offer(std::size_t index) {
       slice.aux = aux_of(request);
     slice.timeout = run_.timeout;
     auto taken = transceiver_->respond_and_send_async(std::move(slice));
-    if (!taken && begin == 0) {
-      --watched_;
-      report_refusal(index, taken.error());
-    }
+    if (!taken && begin == 0)
+      return taken;
     // A later slice is refused only when the request ended meanwhile; its outcome says why.
     if (!taken)
       break;
     begin += chunk;
   }
-  say({{"event", "offered"}, {"request", index}});
+  return {};
 }
 
 void rank_process::receive(std::size_t index, const disaggregated_params& context) {
@@ -262,6 +293,7 @@ void rank_process::receive(std::size_t index, const disaggregated_params& contex
     --watched_;
     report_refusal(index, taken.error());
   }
+  report_taken(index);
 }
 
 void rank_process::cancel(std::size_t fault) {
@@ -292,6 +324,9 @@ void rank_process::watch_outcomes() {
         --watched_;
         report(index_of_.at(outcome.request), outcome);
       }
+      if (prepares(run_.flow) && self_.side == instance_role::context)
+        for (const auto id : transceiver_->prepare_context_requests().ready)
+          workers_->run([this, index = index_of_.at(id)] { offer_ready(index); });
     }
     std::this_thread::sleep_for(poll_pause);
   }

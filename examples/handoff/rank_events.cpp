@@ -32,7 +32,7 @@ void take(run_state& state, rank_run& rank, json event) {
     rank.directory = event.at("directory").get<std::string>();
   } else if (what == "ready") {
     rank.ready = true;
-  } else if (what == "offered") {
+  } else if (what == "taken") {
     const auto index = event.at("request").get<std::size_t>();
     state.requests[index].acknowledged.insert(rank.name);
     state.touched.insert(index);

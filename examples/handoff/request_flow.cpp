@@ -32,37 +32,42 @@ void request_flow::start_more() {
   while (in_flight_.size() < state_.run.concurrency && next_ < state_.requests.size()) {
     const auto index = next_++;
     in_flight_.insert(index);
-    state_.requests[index].stage = request_run::stage::offered;
+    state_.requests[index].stage = request_run::stage::one_told;
     state_.requests[index].started = run_clock::now();
-    for (auto& rank : state_.ranks)
-      if (rank.name.side == instance_role::context && state_.takes_part(rank, index) &&
-          rank.answers())
-        rank.process.channel().post({{"do", "offer"}, {"request", index}});
+    tell(first_side(), index);
     state_.touched.insert(index);
   }
+}
+
+instance_role request_flow::first_side() const noexcept {
+  return state_.run.flow == workflow::gen_first2 ? instance_role::generation
+                                                 : instance_role::context;
 }
 
 void request_flow::advance(std::size_t index) {
   if (!in_flight_.contains(index))
     return;
-  const auto& stage = state_.requests[index].stage;
-  if (stage == request_run::stage::offered && all_have_offered(index))
-    ask(index);
-  if (stage == request_run::stage::asked && all_have_ended(index))
+  auto& stage = state_.requests[index].stage;
+  if (stage == request_run::stage::one_told && first_side_has_it(index)) {
+    tell(first_side() == instance_role::context ? instance_role::generation
+                                                : instance_role::context,
+         index);
+    stage = request_run::stage::both_told;
+  }
+  if (stage == request_run::stage::both_told && all_have_ended(index))
     return end(index);
   if (run_clock::now() > patience(index))
     give_up(index);
 }
 
-bool request_flow::all_have_offered(std::size_t index) const {
+bool request_flow::first_side_has_it(std::size_t index) const {
   return std::ranges::all_of(state_.ranks, [&](const rank_run& rank) {
-    return rank.name.side == instance_role::generation || !state_.takes_part(rank, index) ||
-           has_offered(index, rank);
+    return rank.name.side != first_side() || !state_.takes_part(rank, index) || has_it(index, rank);
   });
 }
 
-/// Also when the generation side need not wait for this rank's offer any longer.
-bool request_flow::has_offered(std::size_t index, const rank_run& rank) const {
+/// Also when the other side need not wait for this rank any longer.
+bool request_flow::has_it(std::size_t index, const rank_run& rank) const {
   if (!rank.answers() || rank.life == rank_life::resting ||
       state_.requests[index].acknowledged.contains(rank.name))
     return true;
@@ -80,16 +85,17 @@ bool request_flow::all_have_ended(std::size_t index) const {
   });
 }
 
-void request_flow::ask(std::size_t index) {
-  const auto& directory = state_.rank_of({instance_role::context, 0}).directory;
+void request_flow::tell(instance_role side, std::size_t index) {
+  nlohmann::json command{{"do", prepares(state_.run.flow) ? "prepare" : "offer"},
+                         {"request", index}};
+  if (side == instance_role::generation)
+    command = {{"do", "receive"},
+               {"request", index},
+               {"endpoint", state_.rank_of({instance_role::context, 0}).directory},
+               {"dp_rank", dp_group(state_.run.sides.context, index)}};
   for (auto& rank : state_.ranks)
-    if (rank.name.side == instance_role::generation && state_.takes_part(rank, index) &&
-        rank.answers())
-      rank.process.channel().post({{"do", "receive"},
-                                   {"request", index},
-                                   {"endpoint", directory},
-                                   {"dp_rank", dp_group(state_.run.sides.context, index)}});
-  state_.requests[index].stage = request_run::stage::asked;
+    if (rank.name.side == side && state_.takes_part(rank, index) && rank.answers())
+      rank.process.channel().post(command);
 }
 
 /// When a request counts as lost: ranks that were held up by a fault count from when they went on.
@@ -101,7 +107,8 @@ run_clock::time_point request_flow::patience(std::size_t index) const {
   for (std::size_t i = 0; i < state_.faults.size(); ++i)
     if (state_.faults[i].act_at && state_.concerns(i, index))
       from = std::max(from, *state_.faults[i].act_at);
-  return from + state_.run.timeout + outcome_margin;
+  // A prepared request has its timeout twice: until it is offered, and from then on.
+  return from + state_.run.timeout * (prepares(state_.run.flow) ? 2 : 1) + outcome_margin;
 }
 
 void request_flow::give_up(std::size_t index) {

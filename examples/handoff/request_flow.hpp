@@ -7,8 +7,8 @@
 
 namespace baton::handoff {
 
-/// Moves the requests through a run, as many at a time as the scenario says: the context ranks
-/// offer, then the generation ranks ask, then all report an outcome.
+/// Moves the requests through a run, as many at a time as the scenario says: one side hears of a
+/// request, then the other (which is first says the workflow), then all report an outcome.
 class request_flow {
 public:
   explicit request_flow(run_state& state) : state_{state} {}
@@ -20,11 +20,12 @@ public:
 private:
   void start_more();
   void advance(std::size_t index);
-  void ask(std::size_t index);
+  void tell(instance_role side, std::size_t index);
   void give_up(std::size_t index);
   void end(std::size_t index);
-  [[nodiscard]] bool all_have_offered(std::size_t index) const;
-  [[nodiscard]] bool has_offered(std::size_t index, const rank_run& rank) const;
+  [[nodiscard]] instance_role first_side() const noexcept;
+  [[nodiscard]] bool first_side_has_it(std::size_t index) const;
+  [[nodiscard]] bool has_it(std::size_t index, const rank_run& rank) const;
   [[nodiscard]] bool all_have_ended(std::size_t index) const;
   [[nodiscard]] run_clock::time_point patience(std::size_t index) const;
 

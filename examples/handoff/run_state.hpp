@@ -51,9 +51,10 @@ struct rank_run {
 };
 
 struct request_run {
-  enum class stage { waiting, offered, asked, ended } stage = stage::waiting;
+  /// One side hears of it, then both.
+  enum class stage { waiting, one_told, both_told, ended } stage = stage::waiting;
   run_clock::time_point started;
-  std::set<rank_name> acknowledged; ///< ranks that have offered it
+  std::set<rank_name> acknowledged; ///< ranks whose transceiver has taken it in
   std::map<rank_name, nlohmann::json> outcomes;
 };
 

@@ -310,11 +310,10 @@ fault_spec read_fault(const json& object, const std::string& path, const scenari
 }
 
 void read_conduct(object_reader& reader, scenario& run) {
-  const auto flow = read_text(reader.required("workflow"), "workflow");
-  if (flow == "gen_first1" || flow == "gen_first2")
-    refuse_unsupported("workflow", flow);
   run.flow = reader.one_of<workflow>("workflow", {{"ctx_first", workflow::ctx_first},
-                                                  {"ctx_first_sync", workflow::ctx_first_sync}});
+                                                  {"ctx_first_sync", workflow::ctx_first_sync},
+                                                  {"gen_first1", workflow::gen_first1},
+                                                  {"gen_first2", workflow::gen_first2}});
   run.concurrency = reader.number_or<std::size_t>("concurrency", run.requests.size(), {1});
   run.lane = reader.one_of_or<lane_policy>("lane", lane_policy::automatic,
                                            {{"auto", lane_policy::automatic},

@@ -35,7 +35,17 @@ struct per_side {
 inline constexpr std::array both_sides{instance_role::context, instance_role::generation};
 
 /// In which order the two sides learn of a request, and how the generation side waits.
-enum class workflow : std::uint8_t { ctx_first, ctx_first_sync };
+enum class workflow : std::uint8_t {
+  ctx_first,      ///< context offers, generation asks and looks for the end now and then
+  ctx_first_sync, ///< context offers, generation asks and waits
+  gen_first1,     ///< context prepares, generation asks, context offers
+  gen_first2,     ///< generation asks, context prepares and offers
+};
+
+/// Whether context ranks prepare a request, and compute it once it was asked for.
+[[nodiscard]] constexpr bool prepares(workflow flow) noexcept {
+  return flow == workflow::gen_first1 || flow == workflow::gen_first2;
+}
 
 /// What kind of memory pools are made of.
 enum class pool_place : std::uint8_t {
