@@ -5,7 +5,6 @@
 
 #include "actors/actors.hpp"
 #include "actors/caf_error.hpp"
-#include "baton.hpp"
 #include "examples/embed/one_layer.hpp"
 
 namespace {
@@ -29,33 +28,15 @@ void decode(caf::event_based_actor* self, baton::transceiver_actor transceiver,
 
 int main() {
   using namespace baton;
-  actor_config context_config, generation_config;
-  caf::actor_system context_system{context_config}, generation_system{generation_config};
-  const auto context_layout = embed::one_layer(instance_role::context);
-  const auto generation_layout = embed::one_layer(instance_role::generation);
-  auto context =
-      transceiver::start(context_system, context_layout, embed::plane(context_layout), {});
-  auto generation =
-      transceiver::start(generation_system, generation_layout, embed::plane(generation_layout), {});
-  if (!context || !generation)
-    return 1;
+  embed::rank context{instance_role::context};
+  embed::rank generation{instance_role::generation};
 
-  receive_request wish;
-  wish.request = request_id{7};
-  wish.context = context->get_disaggregated_params();
-  wish.tokens = 20;
-  wish.blocks = {{"full", 0, {2, 3}}};
-  const auto engine =
-      generation_system.spawn(decode, actor_access::of(*generation), std::move(wish));
-
-  send_slice slice;
-  slice.request = request_id{7};
-  slice.tokens = {0, 20};
-  slice.blocks = {{"full", 0, {5, 9}}};
-  caf::anon_send(actor_access::of(*context), atom::offer_v, std::move(slice));
+  const auto engine = generation.system().spawn(decode, actor_access::of(*generation),
+                                                embed::wish(context->get_disaggregated_params()));
+  caf::anon_send(actor_access::of(*context), atom::offer_v, embed::prefill(context));
 
   caf::scoped_actor {
-    generation_system
+    generation.system()
     } -> wait_for(engine);
   return generation->state_of(request_id{7}) == request_state::generation_trans_complete ? 0 : 1;
 }
