@@ -54,12 +54,13 @@ struct pool_share {
 /// How to reach the data plane of a rank.
 struct plane_manifest {
   incarnation life;
-  std::string boot_id;     ///< of the host's kernel
-  std::string socket;      ///< name of the abstract Unix socket that exports descriptors
-  std::string token;       ///< proves that the socket is this rank's
-  std::uint32_t user = 0;  ///< effective user id
-  std::string ucx_version; ///< empty: no ucx lane
-  std::string ucx_address; ///< of its UCX worker
+  std::string boot_id;       ///< of the host's kernel
+  std::string socket;        ///< name of the abstract Unix socket that exports descriptors
+  std::string token;         ///< proves that the socket is this rank's
+  std::uint32_t user = 0;    ///< effective user id
+  std::uint64_t network = 0; ///< number of its network namespace on that host; 0: unknown
+  std::string ucx_version;   ///< empty: no ucx lane
+  std::string ucx_address;   ///< of its UCX worker
   std::uint64_t chunk_bytes = manifest_limits::least_chunk; ///< largest chunk that it stages
   std::vector<pool_share> pools;                            ///< in the order of the layout
 

@@ -139,6 +139,7 @@ std::string encode(const plane_manifest& manifest) {
   out.set_socket(manifest.socket);
   out.set_token(manifest.token);
   out.set_user(manifest.user);
+  out.set_network(manifest.network);
   out.set_ucx_version(manifest.ucx_version);
   out.set_ucx_address(manifest.ucx_address);
   out.set_chunk_bytes(manifest.chunk_bytes);
@@ -160,6 +161,7 @@ expected<plane_manifest> decode_manifest(std::string_view bytes) {
   out.socket = in.socket();
   out.token = in.token();
   out.user = in.user();
+  out.network = in.network();
   out.ucx_version = in.ucx_version();
   out.ucx_address = in.ucx_address();
   out.chunk_bytes = in.chunk_bytes();

@@ -38,6 +38,19 @@ BOOST_AUTO_TEST_CASE(the_ucx_lane_is_taken_with_the_reason) {
   BOOST_TEST(choice->reason == "the reason");
 }
 
+BOOST_AUTO_TEST_CASE(memory_is_mapped_only_within_one_network_namespace) {
+  auto self = self_with(lane_policy::automatic);
+  auto peer = peer_with("1.22.0");
+  BOOST_TEST(!why_not_mapped(self, peer));
+  self.network = 1;
+  BOOST_TEST(!why_not_mapped(self, peer)); // the peer could not find out
+  peer.network = 1;
+  BOOST_TEST(!why_not_mapped(self, peer));
+  peer.network = 2;
+  BOOST_TEST(why_not_mapped(self, peer).value_or("") == "peer is in another network namespace");
+  BOOST_TEST(read_network() != 0u);
+}
+
 BOOST_AUTO_TEST_CASE(what_can_never_work_is_an_invalid_argument) {
   const auto never = errc::invalid_argument;
   BOOST_TEST((refusal(lane_policy::mapped, "1.22.0", never) == never));

@@ -16,6 +16,7 @@ plane_manifest sample_manifest() {
   out.socket = "baton-0123";
   out.token = std::string(manifest_limits::token_bytes, '\xfe');
   out.user = 1000;
+  out.network = 4026531840;
   out.ucx_version = "1.22.0";
   out.ucx_address = std::string(100, '\0');
   out.chunk_bytes = 256 * 1024;

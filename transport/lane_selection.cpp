@@ -4,6 +4,8 @@
 #include <fstream>
 #include <utility>
 
+#include <sys/stat.h>
+
 namespace baton {
 
 std::string read_boot_id() {
@@ -13,11 +15,19 @@ std::string read_boot_id() {
   return id;
 }
 
+std::uint64_t read_network() {
+  struct stat found {};
+  return ::stat("/proc/thread-self/ns/net", &found) == 0 ? found.st_ino : 0;
+}
+
 std::optional<std::string> why_not_mapped(const lane_abilities& self, const plane_manifest& peer) {
   if (self.policy == lane_policy::ucx)
     return "asked for by the options";
   if (self.boot_id.empty() || peer.boot_id != self.boot_id)
     return "peer is on another host";
+  // Descriptors are handed over by an abstract socket, which each network namespace has of its own.
+  if (peer.network != 0 && self.network != 0 && peer.network != self.network)
+    return "peer is in another network namespace";
   if (peer.user != self.user)
     return fmt::format("peer runs as user {}, we as {}", peer.user, self.user);
   const auto hidden = std::ranges::find(peer.pools, share_kind::none, &pool_share::kind);

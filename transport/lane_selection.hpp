@@ -16,10 +16,15 @@ struct lane_abilities {
   std::uint32_t user = 0;
   std::string ucx_version; ///< empty: no ucx lane
   bool reaches_other_hosts = false;
+  std::uint64_t network = 0; ///< see `plane_manifest`
 };
 
 /// Returns the id of the running kernel: equal ones mean the same host. Empty if it cannot be read.
 [[nodiscard]] std::string read_boot_id();
+
+/// Returns the number of this thread's network namespace, the same for no other that exists on
+/// this host now; 0 if it cannot be found out.
+[[nodiscard]] std::uint64_t read_network();
 
 /// Returns why a peer's memory cannot be mapped, as far as its manifest tells; nothing if it may be
 /// tried.

@@ -316,6 +316,7 @@ private:
     self_.policy = options_.lanes;
     self_.boot_id = read_boot_id();
     self_.user = geteuid();
+    self_.network = read_network();
     self_.ucx_version = ucx_ ? baton::ucx_version() : "";
     plane_manifest manifest;
     manifest.life = life_;
@@ -323,6 +324,7 @@ private:
     manifest.socket = server.name();
     manifest.token = server.token();
     manifest.user = self_.user;
+    manifest.network = self_.network;
     manifest.ucx_version = self_.ucx_version;
     manifest.ucx_address = ucx_ ? ucx_->address() : "";
     manifest.chunk_bytes = options_.chunk_bytes;
