@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include "messages/wire.hpp"
 
 namespace baton {
@@ -44,6 +47,20 @@ expected<> validate(const transceiver_options& options) {
     if (count == 0)
       return fail(errc::invalid_argument, "options.{}: 0; at least 1 is needed", field);
   return {};
+}
+
+expected<> validate(const rank_endpoint& endpoint) {
+  const auto& host = endpoint.host;
+  in_addr address{};
+  const bool loopback = host == "localhost" || host == "::1" ||
+                        (::inet_pton(AF_INET, host.c_str(), &address) == 1 &&
+                         ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET);
+  if (loopback || endpoint.trusted_network)
+    return {};
+  return fail(errc::invalid_argument,
+              "endpoint.host: {} is no loopback address, and whoever reaches it can stop actors; "
+              "set endpoint.trusted_network if only trusted hosts can",
+              host);
 }
 
 } // namespace baton

@@ -115,6 +115,8 @@ public:
 
   [[nodiscard]] std::size_t live() const noexcept { return records_.size(); }
   [[nodiscard]] std::size_t live(instance_role side) const noexcept;
+  /// Live sends that wait for their first slice.
+  [[nodiscard]] std::size_t prepared() const noexcept { return unnumbered_; }
   [[nodiscard]] std::size_t early() const noexcept { return early_count_; }
   [[nodiscard]] std::size_t waiting_callers() const noexcept;
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include <caf/all.hpp>
@@ -17,6 +19,9 @@ namespace {
 
 // A local actor answers within microseconds; this only bounds a machine that is badly overloaded.
 constexpr std::chrono::seconds local_answer{10};
+
+// Pause between two looks of a shutdown at what is still in flight.
+constexpr std::chrono::milliseconds look_again{1};
 
 // Longer ones are refused; they must not overflow on the way.
 std::chrono::milliseconds bounded(std::chrono::milliseconds timeout) {
@@ -38,7 +43,10 @@ public:
       listing = system.spawn(directory, rank->layout);
     entrance = system.spawn(door, rank, actor, listing);
     const auto& host = rank->endpoint.host;
-    auto port = system.middleman().publish(entrance, rank->endpoint.port, host.c_str());
+    // For a next life at the same port: connections of this one, of which nobody is there any more,
+    // do not keep it.
+    constexpr bool reuse = true;
+    auto port = system.middleman().publish(entrance, rank->endpoint.port, host.c_str(), reuse);
     if (!port) {
       end_actors();
       return fail(errc::invalid_argument, "the control endpoint {}:{} cannot be bound: {}", host,
@@ -86,9 +94,32 @@ public:
   }
 
   void wait_until_idle(std::chrono::milliseconds limit) {
-    // Both sides: what ended meanwhile stays fetched by nobody, the engine is leaving.
-    static_cast<void>(ask<std::vector<outcome>>(
-        limit, atom::fetch_v, static_cast<std::uint8_t>(rank->layout.role), std::int64_t{-1}));
+    const auto until = std::chrono::steady_clock::now() + limit;
+    for (;;) {
+      const auto counts = ask<statistics>(local_answer, atom::stats_v);
+      keep_ended();
+      if (!counts || counts->live_sends + counts->live_receives == counts->prepared ||
+          std::chrono::steady_clock::now() >= until)
+        return;
+      std::this_thread::sleep_for(look_again);
+    }
+  }
+
+  /// The actor will not be there to be asked for it.
+  void keep_ended() {
+    auto ended = ask<std::vector<outcome>>(
+        local_answer, atom::fetch_v, static_cast<std::uint8_t>(rank->layout.role), std::int64_t{0});
+    if (!ended)
+      return;
+    const std::lock_guard lock{late_mutex};
+    late.insert(late.end(), std::make_move_iterator(ended->begin()),
+                std::make_move_iterator(ended->end()));
+  }
+
+  /// Returns what ended during the shutdown.
+  std::vector<outcome> take_late(instance_role side) {
+    const std::lock_guard lock{late_mutex};
+    return side == rank->layout.role ? std::exchange(late, {}) : std::vector<outcome>{};
   }
 
   void end_actors() {
@@ -111,6 +142,8 @@ public:
   std::uint16_t bound_port = 0;
   std::string endpoint;
   std::mutex ending; ///< held by `shutdown`
+  std::mutex late_mutex;
+  std::vector<outcome> late; ///< ended during the shutdown, and nobody has fetched it
   std::atomic<bool> down{false};
 };
 
@@ -126,6 +159,8 @@ expected<transceiver> transceiver::start(caf::actor_system& system, rank_layout 
   if (auto ok = validate(layout); !ok)
     return fail(ok.error());
   if (auto ok = validate(options); !ok)
+    return fail(ok.error());
+  if (auto ok = validate(endpoint); !ok)
     return fail(ok.error());
   if (!plane)
     return fail(errc::invalid_argument, "plane is null; make one with rank_plane::create");
@@ -203,7 +238,7 @@ std::vector<outcome> transceiver::check(instance_role side, std::optional<std::s
   auto ended = impl_->ask<std::vector<outcome>>(
       caf::infinite, atom::fetch_v, static_cast<std::uint8_t>(side),
       at_least ? static_cast<std::int64_t>(*at_least) : std::int64_t{-1});
-  return ended ? std::move(*ended) : std::vector<outcome>{};
+  return ended ? std::move(*ended) : impl_->take_late(side);
 }
 
 bool transceiver::check_gen_transfer_complete() {

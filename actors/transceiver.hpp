@@ -113,6 +113,7 @@ public:
   /// Counts for tests and metrics.
   struct statistics {
     std::size_t live_sends = 0;
+    std::size_t prepared = 0; ///< of these: wait for their first slice
     std::size_t live_receives = 0;
     std::size_t sessions = 0;
     std::size_t early_requests = 0;
@@ -125,7 +126,8 @@ public:
   [[nodiscard]] statistics stats();
 
   /// Refuses new work, waits up to `drain` for live requests (not for prepared ones that were not
-  /// offered yet), cancels the rest, ends the actors.
+  /// offered yet), cancels the rest, ends the actors. The status calls still tell what ended
+  /// meanwhile.
   /// The data plane stays with its owner; an actor that is just ending may hold it a moment longer.
   /// Idempotent; a second caller waits for the first.
   void shutdown(std::chrono::milliseconds drain = std::chrono::milliseconds{0});

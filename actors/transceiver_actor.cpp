@@ -184,6 +184,7 @@ void transceiver_state::end_all() {
 transceiver::statistics transceiver_state::stats() const {
   transceiver::statistics counts;
   counts.live_sends = supervisor_->live(instance_role::context);
+  counts.prepared = supervisor_->prepared();
   counts.live_receives = supervisor_->live(instance_role::generation);
   counts.sessions = sessions_.size();
   counts.early_requests = supervisor_->early();

@@ -308,6 +308,36 @@ BOOST_AUTO_TEST_CASE(shutdown_drains_what_can_still_complete) {
   leaving.get();
 }
 
+BOOST_AUTO_TEST_CASE(what_a_shutdown_ends_is_told_by_the_status_call_after_it) {
+  start();
+  auto& rank = world->context().door();
+  BOOST_REQUIRE(rank.respond_and_send_async(world->slice(1, 3, 4)).has_value());
+  BOOST_REQUIRE(rank.respond_and_send_async(world->slice(2, 5, 4)).has_value());
+  rank.shutdown(50ms);
+  const auto ended = rank.check_context_transfer_status();
+  BOOST_REQUIRE(ended.size() == 2u);
+  for (const auto& one : ended)
+    BOOST_TEST((code_of(one) == errc::shutting_down));
+  BOOST_TEST(rank.check_context_transfer_status().empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_port_that_others_can_reach_is_bound_only_on_demand) {
+  start();
+  auto& rank = world->context();
+  const auto refusal = [&](const std::string& host) {
+    const auto started = transceiver::start(rank.system(), rank.layout(), rank.plane_ptr(), {host});
+    return started ? "" : started.error().text;
+  };
+  for (const auto* host : {"0.0.0.0", "10.77.0.1", "::", "some.host"})
+    BOOST_TEST(refusal(host).starts_with(fmt::format("endpoint.host: {} is no loopback", host)));
+  for (const auto* host : {"127.0.0.1", "127.8.8.8"})
+    BOOST_TEST(refusal(host) == "");
+  rank_endpoint anywhere{"0.0.0.0"};
+  anywhere.trusted_network = true;
+  BOOST_TEST(
+      transceiver::start(rank.system(), rank.layout(), rank.plane_ptr(), anywhere).has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_source_from_which_nobody_pulls_is_told_so) {
   deployment::shape form;
   form.model.kv_heads = 1;

@@ -60,10 +60,11 @@ std::size_t entries(const char* folder) {
 } // namespace
 
 node::node(rank_layout layout, std::string directory, transceiver_options options,
-           plane_options lanes, int gpu)
+           plane_options lanes, int gpu, std::uint16_t port)
     : layout_{complete(std::move(layout), gpu)}, plane_{make_plane(layout_, std::move(lanes))} {
   rank_endpoint endpoint;
   endpoint.directory = std::move(directory);
+  endpoint.port = port;
   transceiver_ = std::make_unique<transceiver>(value_of(
       transceiver::start(system_, layout_, plane_, std::move(endpoint), std::move(options))));
 }

@@ -18,11 +18,13 @@ namespace baton::test {
 class node {
 public:
   /// @param gpu  ordinal of the GPU that the pools lie on; -1: host memory.
+  /// @param port of the control endpoint; 0: any free one.
   node(rank_layout layout, std::string directory, transceiver_options options = {},
-       plane_options lanes = {}, int gpu = -1);
+       plane_options lanes = {}, int gpu = -1, std::uint16_t port = 0);
 
   [[nodiscard]] transceiver& door() noexcept { return *transceiver_; }
   [[nodiscard]] rank_plane& plane() noexcept { return *plane_; }
+  [[nodiscard]] std::shared_ptr<rank_plane> plane_ptr() const noexcept { return plane_; }
   [[nodiscard]] const rank_layout& layout() const noexcept { return layout_; }
   [[nodiscard]] caf::actor_system& system() noexcept { return system_; }
 
