@@ -1,14 +1,12 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "tests/support/line_process.hpp"
 #include "tests/support/planes.hpp"
-#include "transport/base/unique_fd.hpp"
 
 namespace baton::test {
 
@@ -33,26 +31,18 @@ class plane_process {
 public:
   /// Starts the program, see `find_program`, and waits for its first words.
   plane_process(const char* built, const process_options& options);
-  ~plane_process();
-  plane_process(const plane_process&) = delete;
-  plane_process& operator=(const plane_process&) = delete;
 
   [[nodiscard]] incarnation life() const noexcept { return life_; }
   [[nodiscard]] const std::string& manifest() const noexcept { return manifest_; }
 
   /// Asks something and returns the answer, "" if it takes too long.
-  std::string ask(const std::string& line);
-  void signal(int number) const;
+  std::string ask(const std::string& line) { return lines_.ask(line); }
+  void signal(int number) const { lines_.signal(number); }
   /// Kills it, and returns when nothing of it is left.
-  void end();
+  void end() { lines_.end(); }
 
 private:
-  [[nodiscard]] std::string read_line();
-
-  pid_t pid_ = -1;
-  unique_fd in_;
-  unique_fd out_;
-  std::string buffered_;
+  line_process lines_;
   incarnation life_;
   std::string manifest_;
 };
