@@ -21,6 +21,13 @@ inline constexpr std::chrono::milliseconds door_timeout{2'000};
 [[nodiscard]] expected<std::pair<std::string, std::uint16_t>>
 split_endpoint(const std::string& endpoint);
 
+/// What requests are told of a failed connection: only deadlines of their own time them out.
+[[nodiscard]] inline error as_lost(error reason) {
+  if (reason.code == errc::timed_out)
+    reason.code = errc::peer_lost;
+  return reason;
+}
+
 /// Connects to the door at host:port and calls `done` with it, or with an error: `peer_lost` when
 /// nobody listens there, `timed_out`, `invalid_argument` for an endpoint that is none. Never
 /// blocks.

@@ -36,7 +36,7 @@ directory_client(directory_client_actor::stateful_pointer<directory_client_state
 void directory_client_state::knock() {
   connect_door(self, *rank, errand.endpoint, [this](expected<door_actor> door) {
     if (!door)
-      failed(door.error());
+      failed(as_lost(door.error()));
     else if (errand.enlist)
       enlist(*door);
     else

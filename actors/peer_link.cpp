@@ -84,7 +84,7 @@ void link_state::connect() {
     else if (door.error().code == errc::timed_out && self->clock().now() < patience_ends)
       connect();
     else
-      refused(door.error());
+      refused(as_lost(door.error()));
   });
 }
 
