@@ -17,8 +17,8 @@ namespace baton {
 /// request waits for a receiver that will never ask. Not thread-safe.
 class peer_places {
 public:
-  /// @param memory  how long a lost rank counts also for requests that were offered after its loss:
-  ///                then its next life may take its place.
+  /// @param memory  how long after its loss a rank counts also for requests that are offered then,
+  ///                and how long they wait for its next life to take its place.
   explicit peer_places(std::chrono::milliseconds memory) : memory_{memory} {}
 
   /// A rank introduced itself; it replaces its earlier lives.
@@ -56,8 +56,17 @@ public:
       return std::nullopt;
     for (const auto& [place, when] : departed_)
       if (place.instance == known->second.instance && pulls(place, receiver) &&
-          (offered <= when || now - when <= memory_) && !excused(place.rank))
+          (offered <= when || (offered - when <= memory_ && now - offered >= memory_)) &&
+          !excused(place.rank))
         return place.rank;
+    return std::nullopt;
+  }
+
+  /// When `missing` may say more about a request than it does before; nullopt if never.
+  [[nodiscard]] std::optional<time_point> decision(time_point offered) const {
+    for (const auto& [place, when] : departed_)
+      if (offered > when && offered - when <= memory_)
+        return offered + memory_;
     return std::nullopt;
   }
 

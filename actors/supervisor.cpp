@@ -494,6 +494,8 @@ void supervisor::sweep(time_point now) {
       else
         begin_receive(entry);
     }
+    if (!entry.verdict && side_of(entry) == instance_role::context && places_.decision(entry.begin))
+      look_for_departed(now, entry);
     if (!entry.verdict) {
       due(entry.deadline);
       if (entry.at == phase::backing_off)

@@ -245,6 +245,8 @@ void supervisor::look_for_departed(time_point now, record& entry) {
             places_.missing(now, entry.begin, call.peer, receiver,
                             [&](std::uint32_t lost) { return work.calls.contains(lost); }))
       return condemn(entry, generation_rank_lost(*rank, entry.result.request));
+  if (const auto decision = places_.decision(entry.begin); decision && now < *decision)
+    due(*decision);
 }
 
 bool supervisor::has_all(const sending& work, std::uint32_t receiver, const receiver_call& call) {
