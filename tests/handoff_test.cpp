@@ -15,9 +15,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/support/handoff_run.hpp"
+#include "tests/support/handoff_checks.hpp"
 
+using baton::test::check_ending;
 using baton::test::handoff_run;
+using baton::test::mentions;
+using baton::test::require_good;
 using boost::unit_test::data::make;
 using nlohmann::json;
 
@@ -60,36 +63,9 @@ json with_fault(const std::string& lane, const std::string& at, const std::strin
   return scenario;
 }
 
-json line_of(const handoff_run& run, int request, const std::string& rank) {
-  for (auto& line : run.lines())
-    if (line.value("request", 0) == request &&
-        rank == line["side"].get<std::string>() + ":" + line["rank"].dump())
-      return line;
-  return nullptr;
-}
-
-/// How a request ended on a rank: "complete", an error code, or "gone" for a rank that did not live
-/// to tell.
-std::string ending_of(const json& line) {
-  if (line.is_null() || line["state"].is_null())
-    return "gone";
-  if (line["error"].is_null())
-    return "complete";
-  const auto error = line["error"].get<std::string>();
-  return error.substr(0, error.find(':'));
-}
-
-/// Checks how a request ended on a rank, and that this did not take longer than `limit_us`.
 void check_ending(const handoff_run& run, int request, const std::string& rank,
-                  std::initializer_list<std::string> accepted, std::int64_t limit_us = soon_us) {
-  const auto line = line_of(run, request, rank);
-  const auto ending = ending_of(line);
-  BOOST_TEST_INFO("request " << request << " on " << rank << ": " << line.dump());
-  BOOST_TEST(std::ranges::count(accepted, ending) == 1);
-  if (!line.is_null()) {
-    BOOST_TEST_INFO("request " << request << " on " << rank << ": " << line.dump());
-    BOOST_TEST(line["total_us"].get<std::int64_t>() < limit_us);
-  }
+                  std::initializer_list<std::string> accepted) {
+  baton::test::check_ending(run, request, rank, accepted, soon_us);
 }
 
 void check_all_complete(const handoff_run& run, int request) {
@@ -104,16 +80,6 @@ bool before_any_byte(const std::string& at) {
 
 bool same_side(const std::string& a, const std::string& b) {
   return a.front() == b.front();
-}
-
-void require_good(const handoff_run& run) {
-  BOOST_TEST_INFO(run.output());
-  BOOST_REQUIRE(run.exit_status() == 0);
-  BOOST_TEST(run.check_dump() == "");
-}
-
-bool mentions(const handoff_run& run, const std::string& text) {
-  return run.output().find(text) != std::string::npos;
 }
 
 } // namespace

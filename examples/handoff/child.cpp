@@ -97,7 +97,22 @@ expected<child> child::start(const std::string& title, const std::vector<std::st
   return child{pid, std::move(ours)};
 }
 
+child& child::operator=(child&& other) noexcept {
+  if (this != &other) {
+    end();
+    pid_ = std::exchange(other.pid_, -1);
+    reaped_ = other.reaped_;
+    ending_ = std::move(other.ending_);
+    channel_ = std::move(other.channel_);
+  }
+  return *this;
+}
+
 child::~child() {
+  end();
+}
+
+void child::end() noexcept {
   if (pid_ < 0 || reaped_)
     return;
   kill();

@@ -25,7 +25,8 @@ public:
                                              const std::vector<std::string>& settings = {});
 
   child(child&& other) noexcept;
-  child& operator=(child&&) = delete;
+  /// Ends the process that this was, as the destructor does.
+  child& operator=(child&& other) noexcept;
   ~child();
 
   [[nodiscard]] control_channel& channel() const noexcept { return *channel_; }
@@ -42,6 +43,7 @@ public:
 
 private:
   child(pid_t pid, unique_fd socket);
+  void end() noexcept;
 
   pid_t pid_ = -1;
   bool reaped_ = false;

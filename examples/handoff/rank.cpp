@@ -18,6 +18,7 @@
 #include "examples/handoff/content.hpp"
 #include "examples/handoff/control.hpp"
 #include "examples/handoff/dump.hpp"
+#include "examples/handoff/network_namespace.hpp"
 #include "examples/handoff/parking.hpp"
 #include "examples/handoff/rank_memory.hpp"
 #include "examples/handoff/workers.hpp"
@@ -103,6 +104,7 @@ private:
   void offer(std::size_t index);
   void receive(std::size_t index, const disaggregated_params& context);
   void cancel(std::size_t fault);
+  void shut_down(std::size_t fault);
   void finish(const std::string& dump);
   void stop();
 
@@ -150,6 +152,8 @@ rank_process::rank_process(control_channel& channel, const json& start, scenario
       system_{config_} {
   layout_.life = random_id<incarnation>();
   layout_.instance = start.at("instance").get<std::string>();
+  for (const auto index : start.at("past").get<std::vector<std::size_t>>())
+    tables_[index].clear();
   for (std::size_t i = 0; i < run_.requests.size(); ++i)
     index_of_.emplace(run_.requests[i].id, i);
 }
@@ -163,8 +167,9 @@ expected<> rank_process::make_pools(const json& start) {
   plane_options options;
   options.lanes = run_.lane;
   options.gpu = std::max(gpu, 0);
-  options.tcp_devices = start.at("tcp").get<std::string>();
-  options.ucx_transports = start.at("ucx_tls").get<std::string>();
+  const auto& place = start.at("place");
+  options.tcp_devices = place.at("tcp").get<std::string>();
+  options.ucx_transports = place.at("ucx_tls").get<std::string>();
   auto plane = rank_plane::create(layout_.life, layout_, memory_->take_pools(), options);
   if (!plane)
     return fail(plane.error());
@@ -185,7 +190,11 @@ expected<> rank_process::start(const json& start) {
       parking_.pass(point, request);
     };
   rank_endpoint endpoint;
+  const auto& place = start.at("place");
+  endpoint.host = place.at("host").get<std::string>();
+  endpoint.port = place.at("port").get<std::uint16_t>();
   endpoint.directory = start.at("directory").get<std::string>();
+  endpoint.trusted_network = place.contains("network"); // only our own ranks are in there
   auto started = transceiver::start(system_, layout_, plane_, std::move(endpoint), options);
   if (!started)
     return fail(started.error());
@@ -218,6 +227,8 @@ void rank_process::handle(const json& command) {
     });
   else if (what == "cancel")
     cancel(command.at("fault").get<std::size_t>());
+  else if (what == "shutdown")
+    shut_down(command.at("fault").get<std::size_t>());
   else if (what == "release")
     parking_.release(command.at("fault").get<std::size_t>());
   else if (what == "finish")
@@ -314,6 +325,18 @@ void rank_process::cancel(std::size_t fault) {
   });
 }
 
+void rank_process::shut_down(std::size_t fault) {
+  // As with a cancel, the parked session goes on once its end is decided.
+  workers_->run([this, fault] {
+    const auto actor = actor_access::of(*transceiver_);
+    const caf::scoped_actor self{system_};
+    self->request(actor, cancel_limit, atom::refuse_v).receive([] {}, [](const caf::error&) {});
+    self->request(actor, cancel_limit, atom::end_all_v).receive([] {}, [](const caf::error&) {});
+    parking_.release(fault);
+    transceiver_->shutdown();
+  });
+}
+
 void rank_process::watch_outcomes() {
   while (!stopping_) {
     if (watched_ > 0) {
@@ -405,6 +428,9 @@ expected<> serve(control_channel& channel) {
     return fail(run.error());
   const auto side =
       start.at("side") == "context" ? instance_role::context : instance_role::generation;
+  if (const auto& place = start.at("place"); place.contains("network"))
+    if (auto entered = enter_network(place.at("network").get<std::string>()); !entered)
+      return entered;
   auto layouts = build_instance(run->model, run->sides[side], side, std::string{to_string(side)});
   if (!layouts)
     return fail(layouts.error());

@@ -24,6 +24,14 @@ void take_outcome(run_state& state, const rank_run& rank, json event) {
   state.touched.insert(index);
 }
 
+void take_ready(rank_run& rank) {
+  rank.ready = true;
+  if (rank.life != rank_life::returning)
+    return;
+  rank.life = rank_life::running;
+  rank.resume_at = run_clock::now();
+}
+
 void take(run_state& state, rank_run& rank, json event) {
   const auto what = event.at("event").get<std::string>();
   if (what == "started") {
@@ -31,7 +39,7 @@ void take(run_state& state, rank_run& rank, json event) {
     rank.endpoint = event.at("endpoint").get<std::string>();
     rank.directory = event.at("directory").get<std::string>();
   } else if (what == "ready") {
-    rank.ready = true;
+    take_ready(rank);
   } else if (what == "taken") {
     const auto index = event.at("request").get<std::size_t>();
     state.requests[index].acknowledged.insert(rank.name);
@@ -40,7 +48,10 @@ void take(run_state& state, rank_run& rank, json event) {
     take_outcome(state, rank, std::move(event));
   } else if (what == "parked") {
     const auto fault = event.at("fault").get<std::size_t>();
-    state.faults[fault].act_at = run_clock::now() + state.run.faults[fault].after;
+    if (state.faults[fault].acted) // upon an earlier life of the rank
+      rank.process.channel().post({{"do", "release"}, {"fault", fault}});
+    else
+      state.faults[fault].act_at = run_clock::now() + state.run.faults[fault].after;
   } else if (what == "cancelled") {
     if (!event.at("safe").get<bool>())
       state.problem("{}: faults[{}]: the cancel could not be confirmed in time",
@@ -55,11 +66,13 @@ void take(run_state& state, rank_run& rank, json event) {
 
 void take_end(run_state& state, rank_run& rank) {
   rank.gone = true;
-  if (rank.life == rank_life::killed || rank.finished)
+  if (rank.life == rank_life::killed || rank.life == rank_life::falling || rank.finished)
     return;
   const auto ending = rank.process.reap(reap_limit);
   if (state.starting && !state.problems.empty())
     return; // it has said why
+  if (rank.life == rank_life::returning)
+    rank.life = rank_life::killed;
   state.problem("{} died: {}", to_string(rank.name), ending.value_or("its socket is closed"));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include <fmt/ranges.h>
 
@@ -32,7 +33,13 @@ expected<std::uint32_t> count_gpus(const scenario& run) {
   return static_cast<std::uint32_t>(gpu_count());
 }
 
-expected<> spawn(run_state& state, rank_name name, std::uint32_t gpus) {
+/// A rank's new process, and the ordinal of its GPU as that one counts.
+struct spawned {
+  child process;
+  int gpu;
+};
+
+expected<spawned> spawn(const run_state& state, rank_name name, std::uint32_t gpus) {
   const auto gpu = gpu_of(state.run, name, gpus);
   if (!gpu)
     return fail(gpu.error());
@@ -48,8 +55,7 @@ expected<> spawn(run_state& state, rank_name name, std::uint32_t gpus) {
   auto process = child::start(fmt::format("baton-handoff {}", to_string(name)), environment);
   if (!process)
     return fail(process.error());
-  state.ranks.emplace_back(name, std::move(*process), ordinal);
-  return {};
+  return spawned{std::move(*process), ordinal};
 }
 
 expected<> spawn_all(run_state& state) {
@@ -58,23 +64,55 @@ expected<> spawn_all(run_state& state) {
     return fail(gpus.error());
   for (auto side : both_sides)
     for (std::uint32_t rank = 0; rank < state.run.sides[side].tp * state.run.sides[side].pp; ++rank)
-      if (auto spawned = spawn(state, {side, rank}, *gpus); !spawned)
-        return spawned;
+      if (auto made = spawn(state, {side, rank}, *gpus); made)
+        state.ranks.emplace_back(rank_name{side, rank}, std::move(made->process), made->gpu);
+      else
+        return fail(made.error());
   return {};
 }
 
-void start(run_state& state, rank_run& rank, std::uint64_t instance) {
+/// What a rank must know of the network. Between namespaces, tcp is the only way.
+nlohmann::json place_of(const run_state& state, const rank_run& rank) {
+  const auto side = rank.name.side;
+  const auto& settings = state.settings;
+  nlohmann::json place{{"host", "127.0.0.1"},
+                       {"port", 0},
+                       {"tcp", settings.tcp_devices},
+                       {"ucx_tls", settings.ucx_transports}};
+  if (const auto port = rank.endpoint.rfind(':'); port != std::string::npos)
+    place["port"] = std::stoi(rank.endpoint.substr(port + 1));
+  if (!state.networks)
+    return place;
+  place["network"] = state.networks->path(side);
+  place["host"] = two_networks::address(side);
+  if (settings.tcp_devices.empty())
+    place["tcp"] = two_networks::device;
+  if (settings.ucx_transports.empty())
+    place["ucx_tls"] = "tcp,self";
+  return place;
+}
+
+/// Requests that a new process in a rank's place has no part in: its predecessor had.
+std::vector<std::size_t> past_of(const run_state& state) {
+  std::vector<std::size_t> past;
+  for (std::size_t i = 0; i < state.requests.size(); ++i)
+    if (state.requests[i].stage > request_run::stage::one_told)
+      past.push_back(i);
+  return past;
+}
+
+void start(run_state& state, rank_run& rank) {
   const auto side = rank.name.side;
   rank.process.channel().post(
       {{"do", "start"},
        {"scenario", state.settings.scenario_text},
        {"side", to_string(side)},
        {"rank", rank.name.rank},
-       {"instance", fmt::format("{}-{:016x}", to_string(side), instance)},
+       {"instance", fmt::format("{}-{:016x}", to_string(side), state.instance)},
        {"directory", rank.name.rank == 0 ? "" : state.rank_of({side, 0}).endpoint},
        {"gpu", rank.gpu},
-       {"tcp", state.settings.tcp_devices},
-       {"ucx_tls", state.settings.ucx_transports}});
+       {"past", past_of(state)},
+       {"place", place_of(state, rank)}});
 }
 
 expected<> check_running(const run_state& state) {
@@ -117,9 +155,15 @@ void judge_end(run_state& state, rank_run& rank) {
 } // namespace
 
 expected<> start_ranks(run_state& state) {
+  if (state.run.network == network_kind::netns) {
+    auto networks = two_networks::create();
+    if (!networks)
+      return fail(networks.error().code, "network: netns: {}", networks.error().text);
+    state.networks = std::move(*networks);
+  }
   if (auto spawned = spawn_all(state); !spawned)
     return spawned;
-  const auto instance = random_number();
+  state.instance = random_number();
   std::vector<rank_run*> first;
   std::vector<rank_run*> all;
   for (auto& rank : state.ranks) {
@@ -128,16 +172,37 @@ expected<> start_ranks(run_state& state) {
       first.push_back(&rank);
   }
   for (auto* rank : first)
-    start(state, *rank, instance);
+    start(state, *rank);
   if (auto started = await_all(state, first, &rank_run::started); !started)
     return started;
   for (auto* rank : all)
     if (rank->name.rank != 0)
-      start(state, *rank, instance);
+      start(state, *rank);
   if (auto ready = await_all(state, all, &rank_run::ready); !ready)
     return ready;
   state.starting = false;
   return {};
+}
+
+void replace_rank(run_state& state, rank_run& rank) {
+  rank.life = rank_life::returning;
+  const auto gpus = count_gpus(state.run);
+  auto made = gpus ? spawn(state, rank.name, *gpus) : fail(gpus.error());
+  if (!made) {
+    rank.life = rank_life::killed;
+    return state.problem("{} could not be restarted: {}", to_string(rank.name), made.error().text);
+  }
+  rank.process = std::move(made->process);
+  rank.gone = rank.started = rank.ready = false;
+  rank.return_by = run_clock::now() + start_limit;
+  start(state, rank);
+  if (rank.name.side != state.first_side())
+    return;
+  for (std::size_t i = 0; i < state.requests.size(); ++i)
+    if (state.requests[i].stage == request_run::stage::one_told && state.takes_part(rank, i)) {
+      state.requests[i].acknowledged.erase(rank.name);
+      state.tell(rank, i);
+    }
 }
 
 void finish_ranks(run_state& state) {

@@ -11,6 +11,11 @@ namespace baton::handoff {
 ///          `peer_lost` with what the ranks said.
 [[nodiscard]] expected<> start_ranks(run_state& state);
 
+/// Starts a new process in the place of a rank whose process has ended, and has it offer what
+/// nobody has asked for yet. It is ready when its `life` is `running` again; what goes wrong goes
+/// to the state.
+void replace_rank(run_state& state, rank_run& rank);
+
 /// Has all ranks that are alive check and dump their pools, and waits until they have ended. What
 /// is wrong goes to the state.
 void finish_ranks(run_state& state);

@@ -29,28 +29,27 @@ void request_flow::advance() {
 }
 
 void request_flow::start_more() {
+  // What begins after a restart, or after a partition, shall find all well.
+  if (state_.waits_for_ranks() || state_.waits_for_network())
+    return;
   while (in_flight_.size() < state_.run.concurrency && next_ < state_.requests.size()) {
     const auto index = next_++;
     in_flight_.insert(index);
     state_.requests[index].stage = request_run::stage::one_told;
     state_.requests[index].started = run_clock::now();
-    tell(first_side(), index);
+    tell(state_.first_side(), index);
     state_.touched.insert(index);
   }
-}
-
-instance_role request_flow::first_side() const noexcept {
-  return state_.run.flow == workflow::gen_first2 ? instance_role::generation
-                                                 : instance_role::context;
 }
 
 void request_flow::advance(std::size_t index) {
   if (!in_flight_.contains(index))
     return;
   auto& stage = state_.requests[index].stage;
-  if (stage == request_run::stage::one_told && first_side_has_it(index)) {
-    tell(first_side() == instance_role::context ? instance_role::generation
-                                                : instance_role::context,
+  if (stage == request_run::stage::one_told && !state_.waits_for_ranks() &&
+      first_side_has_it(index)) {
+    tell(state_.first_side() == instance_role::context ? instance_role::generation
+                                                       : instance_role::context,
          index);
     stage = request_run::stage::both_told;
   }
@@ -62,7 +61,8 @@ void request_flow::advance(std::size_t index) {
 
 bool request_flow::first_side_has_it(std::size_t index) const {
   return std::ranges::all_of(state_.ranks, [&](const rank_run& rank) {
-    return rank.name.side != first_side() || !state_.takes_part(rank, index) || has_it(index, rank);
+    return rank.name.side != state_.first_side() || !state_.takes_part(rank, index) ||
+           has_it(index, rank);
   });
 }
 
@@ -81,21 +81,15 @@ bool request_flow::has_it(std::size_t index, const rank_run& rank) const {
 bool request_flow::all_have_ended(std::size_t index) const {
   return std::ranges::all_of(state_.ranks, [&](const rank_run& rank) {
     return !state_.takes_part(rank, index) || !rank.answers() ||
-           state_.requests[index].outcomes.contains(rank.name);
+           state_.requests[index].outcomes.contains(rank.name) ||
+           state_.requests[index].bereft.contains(rank.name);
   });
 }
 
 void request_flow::tell(instance_role side, std::size_t index) {
-  nlohmann::json command{{"do", prepares(state_.run.flow) ? "prepare" : "offer"},
-                         {"request", index}};
-  if (side == instance_role::generation)
-    command = {{"do", "receive"},
-               {"request", index},
-               {"endpoint", state_.rank_of({instance_role::context, 0}).directory},
-               {"dp_rank", dp_group(state_.run.sides.context, index)}};
   for (auto& rank : state_.ranks)
     if (rank.name.side == side && state_.takes_part(rank, index) && rank.answers())
-      rank.process.channel().post(command);
+      state_.tell(rank, index);
 }
 
 /// When a request counts as lost: ranks that were held up by a fault count from when they went on.

@@ -23,7 +23,6 @@ private:
   void tell(instance_role side, std::size_t index);
   void give_up(std::size_t index);
   void end(std::size_t index);
-  [[nodiscard]] instance_role first_side() const noexcept;
   [[nodiscard]] bool first_side_has_it(std::size_t index) const;
   [[nodiscard]] bool has_it(std::size_t index, const rank_run& rank) const;
   [[nodiscard]] bool all_have_ended(std::size_t index) const;

@@ -22,10 +22,6 @@ constexpr bounds rank_count{1, layout_limits::ranks};
 constexpr bounds token_count{1, wire_limits::tokens};
 constexpr bounds milliseconds_bounds{0, 86'400'000};
 
-[[noreturn]] void refuse_unsupported(const std::string& field, std::string_view value) {
-  refuse("{}: {} is not supported by this version; leave it out or choose another", field, value);
-}
-
 /// That no layer is claimed twice is checked where the layouts are built.
 void check_coverage(const model_spec& model) {
   std::vector<bool> covered(model.layers);
@@ -278,15 +274,23 @@ rank_name read_who(const json& value, const std::string& path, const per_side<si
 }
 
 fault_action read_action(const json& value, const std::string& path) {
-  const auto text = read_text(value, path);
-  for (std::string_view later : {"shutdown", "restart", "partition", "partition_heal"})
-    if (text == later)
-      refuse_unsupported(path, text);
   const choice<fault_action> choices[]{{"kill", fault_action::kill},
                                        {"stop", fault_action::stop},
                                        {"stop_resume", fault_action::stop_resume},
-                                       {"cancel", fault_action::cancel}};
+                                       {"cancel", fault_action::cancel},
+                                       {"shutdown", fault_action::shutdown},
+                                       {"restart", fault_action::restart},
+                                       {"partition", fault_action::partition},
+                                       {"partition_heal", fault_action::partition_heal}};
   return read_choice(value, path, std::span<const choice<fault_action>>{choices});
+}
+
+/// Only what goes through the network ends when that is cut.
+void check_partition(const scenario& run, const std::string& path) {
+  if (run.network != network_kind::netns)
+    refuse("{}: there is no network to cut; set \"network\" to \"netns\"", path);
+  if (run.lane != lane_policy::ucx)
+    refuse("{}: is for the ucx lane only; set \"lane\" to \"ucx\"", path);
 }
 
 fault_spec read_fault(const json& object, const std::string& path, const scenario& run) {
@@ -298,6 +302,8 @@ fault_spec read_fault(const json& object, const std::string& path, const scenari
                                                {"pulling", probe_point::pulling},
                                                {"done", probe_point::done}});
   fault.act = read_action(reader.required("do"), reader.path_of("do"));
+  if (fault.act == fault_action::partition || fault.act == fault_action::partition_heal)
+    check_partition(run, reader.path_of("do"));
   fault.who = read_who(reader.required("who"), reader.path_of("who"), run.sides);
   fault.request = request_id{
       reader.number<std::uint64_t>("request", {0, std::numeric_limits<std::uint64_t>::max()})};
@@ -321,8 +327,9 @@ void read_conduct(object_reader& reader, scenario& run) {
                                             {"ucx", lane_policy::ucx}});
   run.timeout = std::chrono::milliseconds{
       reader.number_or<std::uint64_t>("timeout_ms", 10'000, {1, milliseconds_bounds.most})};
-  if (reader.one_of_or<bool>("network", false, {{"loopback", false}, {"netns", true}}))
-    refuse_unsupported("network", "netns");
+  run.network = reader.one_of_or<network_kind>(
+      "network", network_kind::loopback,
+      {{"loopback", network_kind::loopback}, {"netns", network_kind::netns}});
 }
 
 scenario read_scenario(const json& document) {

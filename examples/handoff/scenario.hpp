@@ -73,7 +73,22 @@ struct request_spec {
 };
 
 /// What the runner does to a rank that reached a fault's point.
-enum class fault_action : std::uint8_t { kill, stop, stop_resume, cancel };
+enum class fault_action : std::uint8_t {
+  kill,
+  stop,
+  stop_resume,
+  cancel,
+  shutdown,
+  restart,        ///< kill it, then start a new process in its place
+  partition,      ///< cut its whole instance off from the other one
+  partition_heal, ///< the same, for a while
+};
+
+/// What lies between the two instances.
+enum class network_kind : std::uint8_t {
+  loopback,
+  netns, ///< a network namespace for each of them, joined by a pair of devices
+};
 
 /// A rank of one of the two instances, "context:1" in texts.
 struct rank_name {
@@ -104,6 +119,7 @@ struct scenario {
   std::vector<request_spec> requests;
   std::size_t concurrency = 1;
   lane_policy lane = lane_policy::automatic;
+  network_kind network = network_kind::loopback;
   std::chrono::milliseconds timeout{10'000};
   std::vector<fault_spec> faults;
 };

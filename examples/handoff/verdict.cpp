@@ -11,7 +11,9 @@ namespace {
 
 using nlohmann::json;
 
-const char* why_missing(const rank_run& rank) {
+const char* why_missing(const rank_run& rank, bool restarted) {
+  if (restarted)
+    return "peer_lost: killed, and restarted";
   switch (rank.life) {
   case rank_life::killed:
     return "peer_lost: killed";
@@ -55,13 +57,14 @@ request_result judge_request(run_state& state, std::size_t index) {
   for (const auto& rank : state.ranks) {
     if (!state.takes_part(rank, index))
       continue;
+    const bool restarted = state.requests[index].bereft.contains(rank.name);
     const auto [found, missing] = result.outcomes.try_emplace(rank.name);
     auto& outcome = found->second;
     if (missing)
-      outcome = missing_outcome(why_missing(rank));
+      outcome = missing_outcome(why_missing(rank, restarted));
     if (rank.name.side == instance_role::generation)
       result.completed &= outcome["state"] == to_string(request_state::generation_trans_complete);
-    if (rank.life == rank_life::running && !missing) {
+    if (rank.life == rank_life::running && !missing && !restarted) {
       check_state(state, state.run.requests[index], rank.name, outcome);
       check_lanes(state, state.run.requests[index], rank.name, outcome);
     }

@@ -36,13 +36,14 @@ int run_command(const std::string& command, std::string& output) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-handoff_run::handoff_run(const nlohmann::json& scenario, const std::string& options)
+handoff_run::handoff_run(const nlohmann::json& scenario, const std::string& options,
+                         const std::string& by)
     : directory_{new_directory()} {
   std::ofstream{directory_ / "scenario.json"} << scenario.dump(1);
   exit_status_ =
-      run_command(fmt::format("timeout -k 5 60 '{0}' '{1}/scenario.json' --dump '{1}/dump' "
+      run_command(fmt::format("{3} '{0}' '{1}/scenario.json' --dump '{1}/dump' "
                               "--json '{1}/out.jsonl' {2}",
-                              find_program(BATON_HANDOFF), directory_.string(), options),
+                              find_program(BATON_HANDOFF), directory_.string(), options, by),
                   output_);
 }
 

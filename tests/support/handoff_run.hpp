@@ -14,7 +14,9 @@ public:
   /// Runs the scenario to its end; the program is killed after a minute.
   ///
   /// @param options  of the command line, besides the files.
-  explicit handoff_run(const nlohmann::json& scenario, const std::string& options = "");
+  /// @param by       what runs the program, with its arguments.
+  explicit handoff_run(const nlohmann::json& scenario, const std::string& options = "",
+                       const std::string& by = "timeout -k 5 60");
   ~handoff_run();
   handoff_run(const handoff_run&) = delete;
   handoff_run& operator=(const handoff_run&) = delete;
