@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/support/handoff_run.hpp"
+#include "tests/support/long_cases.hpp"
 
 using baton::test::handoff_run;
 using boost::unit_test::data::make;
@@ -80,11 +81,17 @@ BOOST_AUTO_TEST_SUITE(gen_first_handoff)
 
 BOOST_DATA_TEST_CASE(a_cancel_ends_one_request_soon_and_leaves_the_others,
                      make(flows) * make(points) * make(culprits), flow, at, who) {
+  static baton::test::long_cases table{7};
+  if (table.left_out())
+    return;
   check_endings(handoff_run{with_fault(flow, at, "cancel", who)}, who, "cancelled", false);
 }
 
 BOOST_DATA_TEST_CASE(a_killed_rank_holds_up_nobody, make(flows) * make(points) * make(culprits),
                      flow, at, who) {
+  static baton::test::long_cases table{7};
+  if (table.left_out())
+    return;
   check_endings(handoff_run{with_fault(flow, at, "kill", who)}, who, "peer_lost", true);
 }
 

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/handoff_checks.hpp"
+#include "tests/support/long_cases.hpp"
 
 using baton::test::check_ending;
 using baton::test::handoff_run;
@@ -118,6 +119,9 @@ BOOST_AUTO_TEST_CASE(between_namespaces_the_mapped_lane_is_refused_soon) {
 
 BOOST_DATA_TEST_CASE(under_a_partition_every_rank_ends_its_request_in_time,
                      make(points) * make(culprits), at, who) {
+  static baton::test::long_cases table{3};
+  if (table.left_out())
+    return;
   constexpr int timeout_ms = 2'000;
   auto scenario = cut_off(timeout_ms, at, "partition", who);
   scenario["requests"][2]["expect"] = any_end; // it begins while the network is cut
@@ -132,6 +136,9 @@ BOOST_DATA_TEST_CASE(under_a_partition_every_rank_ends_its_request_in_time,
 }
 
 BOOST_DATA_TEST_CASE(a_partition_is_noticed_long_before_a_long_deadline, make(culprits), who) {
+  static baton::test::long_cases table{2};
+  if (table.left_out())
+    return;
   auto scenario = cut_off(30'000, "pulling", "partition", who);
   scenario["requests"].erase(2);
   const handoff_run run{scenario};
@@ -152,10 +159,16 @@ void check_recovery(int timeout_ms, const std::string& at, const std::string& wh
 
 BOOST_DATA_TEST_CASE(after_a_short_partition_new_requests_succeed, make(points) * make(culprits),
                      at, who) {
+  static baton::test::long_cases table{5};
+  if (table.left_out())
+    return;
   check_recovery(1'500, at, who);
 }
 
 BOOST_DATA_TEST_CASE(after_links_were_given_up_they_are_made_anew, make(culprits), who) {
+  static baton::test::long_cases table{2};
+  if (table.left_out())
+    return;
   check_recovery(9'000, "pulling", who);
 }
 

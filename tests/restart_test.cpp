@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/handoff_checks.hpp"
+#include "tests/support/long_cases.hpp"
 
 using baton::test::check_ending;
 using baton::test::handoff_run;
@@ -73,6 +74,9 @@ BOOST_AUTO_TEST_SUITE(handoff_restart)
 
 BOOST_DATA_TEST_CASE(a_restarted_rank_serves_new_requests_and_nobody_else_is_restarted,
                      make(lanes) * make(points) * make(culprits), lane, at, who) {
+  static baton::test::long_cases table{11};
+  if (table.left_out())
+    return;
   const handoff_run run{with_fault(lane, at, "restart", who)};
   require_good(run);
   BOOST_TEST(!mentions(run, "never came to"));
@@ -88,6 +92,9 @@ BOOST_DATA_TEST_CASE(a_restarted_rank_serves_new_requests_and_nobody_else_is_res
 }
 
 BOOST_DATA_TEST_CASE(requests_that_nobody_had_asked_for_survive_a_restart, make(culprits), who) {
+  static baton::test::long_cases table{3};
+  if (table.left_out())
+    return;
   auto scenario = with_fault("auto", "pulling", "restart", who);
   scenario["concurrency"] = 3;
   scenario["workflow"] = "ctx_first";
@@ -118,6 +125,9 @@ BOOST_AUTO_TEST_CASE(a_rank_may_be_restarted_again_and_again) {
 
 BOOST_DATA_TEST_CASE(a_rank_that_shuts_down_ends_its_request_and_holds_up_nobody,
                      make(lanes) * make(points) * make(culprits), lane, at, who) {
+  static baton::test::long_cases table{11};
+  if (table.left_out())
+    return;
   auto scenario = with_fault(lane, at, "shutdown", who);
   scenario["requests"][2]["expect"] = any_end;
   const handoff_run run{scenario};
