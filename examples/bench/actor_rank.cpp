@@ -33,6 +33,11 @@ void require_end(const outcome& ended) {
     throw std::runtime_error{to_string(ended.failure.value_or(error{}))};
 }
 
+double now_microseconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double, std::micro>{now}.count();
+}
+
 json footprint() {
   std::uint64_t mapped = 0;
   std::uint64_t resident = 0;
@@ -104,11 +109,17 @@ json actor_rank::answer(const std::string& verb, const json& arguments) {
       offer(i);
   } else if (verb == "offered") {
     wait_for_offers();
+  } else if (verb == "compute") {
+    result = compute(arguments.at("request"), arguments.at("chunks"),
+                     std::chrono::microseconds{arguments.at("us").get<std::int64_t>()});
   } else if (verb == "receive") {
     for (auto i = first(); i < first() + count(); ++i)
       result.push_back(receive(i, endpoint()));
   } else if (verb == "receive_together") {
     result = receive_together(first(), count(), endpoint());
+  } else if (verb == "receive_until") {
+    static_cast<void>(receive(arguments.at("request"), endpoint()));
+    result = now_microseconds();
   } else if (verb == "ping") {
     result = ping(arguments);
   } else if (verb == "begin") {
@@ -138,6 +149,23 @@ void actor_rank::offer(std::size_t request) {
   slice.tokens = cache_->tokens();
   slice.blocks = cache_->blocks_of(request);
   value_of(transceiver_.respond_and_send_async(std::move(slice)));
+}
+
+double actor_rank::compute(std::size_t request, std::uint32_t chunks,
+                           std::chrono::microseconds each) {
+  const auto share = cache_->tokens().end / chunks;
+  double computed = 0;
+  for (std::uint32_t i = 0; i < chunks; ++i) {
+    std::this_thread::sleep_for(each);
+    computed = now_microseconds();
+    send_slice slice;
+    slice.request = cache_->id_of(request);
+    slice.tokens = {i * share, (i + 1) * share};
+    slice.last = i + 1 == chunks;
+    slice.blocks = cache_->blocks_of(request);
+    value_of(transceiver_.respond_and_send_async(std::move(slice)));
+  }
+  return computed;
 }
 
 void actor_rank::wait_for_offers() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include <caf/actor.hpp>
@@ -26,8 +27,10 @@ namespace baton::bench {
 /// | describe | | `endpoint`, `echo_port` of an echo actor |
 /// | offer | `first`, `count` of requests | |
 /// | offered | | waits until all of them have ended well |
+/// | compute | `request`, `chunks`, `us` of computing each | when the last was computed |
 /// | receive | `first`, `count`, `endpoint` | microseconds of each |
 /// | receive_together | the same | microseconds until all have ended |
+/// | receive_until | `request`, `endpoint` | when it ended |
 /// | ping | `port`, `count`, `bytes` | `blocking`, `events`: microseconds of each round trip |
 /// | begin | `first`, `count` of request ids, `endpoint` | |
 /// | cancel | `first`, `count`, `threads` | seconds until all blocks are safe |
@@ -35,6 +38,8 @@ namespace baton::bench {
 /// | footprint | | `resident`, `heap` in bytes |
 /// | rest | milliseconds | share of a core that the process used meanwhile |
 /// | check | | number of wrong bytes |
+///
+/// Points in time are microseconds on the steady clock, which all processes of a machine share.
 class actor_rank final : public rank {
 public:
   explicit actor_rank(const nlohmann::json& start);
@@ -46,6 +51,9 @@ public:
 private:
   void offer(std::size_t request);
   void wait_for_offers();
+  /// Offers a request in chunks, each once it has been "computed".
+  [[nodiscard]] double compute(std::size_t request, std::uint32_t chunks,
+                               std::chrono::microseconds each);
   [[nodiscard]] double receive(std::size_t request, const std::string& endpoint);
   [[nodiscard]] double receive_together(std::size_t first, std::size_t count,
                                         const std::string& endpoint);

@@ -13,6 +13,8 @@ std::span<const bench_case> all_cases() {
       bench_case{"planning", "plans of 100,000 fragments", false, measure_planning},
       bench_case{"latency", "a request of one block against a bare CAF round trip", false,
                  measure_latency},
+      bench_case{"overlap", "a prefill in chunks, handed over while it computes", false,
+                 measure_overlap},
       bench_case{"waiting", "10,000 requests that wait for a grant", false, measure_waiting},
       bench_case{"idle", "CPU time of a rank without work", false, measure_idle},
       bench_case{"gpu-mapped", "mapped lane by job and fragment size against the copy engine", true,
