@@ -45,6 +45,10 @@ endif()
 if(BATON_WARNINGS_AS_ERRORS)
   target_compile_options(baton_warnings INTERFACE -Werror)
 endif()
+if(CMAKE_UNITY_BUILD)
+  # Then most sources are not the main file of what is compiled, whose own types GCC would leave alone.
+  target_compile_options(baton_warnings INTERFACE -Wno-subobject-linkage)
+endif()
 if(BATON_SANITIZE MATCHES "thread")
   # GCC does not model fences under TSan; the orders that matter have tests of their own.
   target_compile_options(baton_warnings INTERFACE -Wno-tsan)

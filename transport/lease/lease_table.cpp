@@ -8,7 +8,7 @@ namespace baton {
 namespace {
 
 constexpr std::size_t most_slots = 1u << 24;
-constexpr std::size_t head_bytes = sizeof(lease_header) + sizeof(life_word);
+constexpr std::size_t table_head = sizeof(lease_header) + sizeof(life_word);
 
 bool holds(const lease_word* words, std::size_t slots, incarnation life, const lease& right) {
   if (right.owner != life || right.slot >= slots || right.epoch % 2 == 0)
@@ -22,7 +22,7 @@ bool holds(const lease_word* words, std::size_t slots, incarnation life, const l
 expected<lease_table> lease_table::create(incarnation life, std::size_t slots) {
   if (slots == 0 || slots > most_slots)
     return fail(errc::invalid_argument, "leases: {} is not within 1 and {}", slots, most_slots);
-  auto file = create_memory_file("baton-leases", head_bytes + slots * sizeof(lease_word), false);
+  auto file = create_memory_file("baton-leases", table_head + slots * sizeof(lease_word), false);
   if (!file)
     return fail(std::move(file.error()));
   auto alive = life_lock::take(*new (file->memory.data() + sizeof(lease_header)) life_word);
@@ -36,7 +36,7 @@ lease_table::lease_table(memory_file file, life_lock alive, incarnation life, st
   auto* header = new (file_.memory.data()) lease_header{};
   header->slots = slots;
   header->life = life.value;
-  words_ = new (file_.memory.data() + head_bytes) lease_word[slots];
+  words_ = new (file_.memory.data() + table_head) lease_word[slots];
   free_.reserve(slots);
   for (std::size_t slot = slots; slot-- > 0;)
     free_.push_back(static_cast<std::uint32_t>(slot));
@@ -97,7 +97,7 @@ std::size_t lease_table::granted() const noexcept {
 }
 
 expected<lease_view> lease_view::map(int descriptor, incarnation life) {
-  auto memory = map_sealed(descriptor, head_bytes, "the lease table");
+  auto memory = map_sealed(descriptor, table_head, "the lease table");
   if (!memory)
     return fail(std::move(memory.error()));
   const auto& header = *reinterpret_cast<const lease_header*>(memory->data());
@@ -106,13 +106,13 @@ expected<lease_view> lease_view::map(int descriptor, incarnation life) {
   if (header.life != life.value)
     return fail(errc::transport_failed, "the lease table of the peer belongs to another life");
   const auto slots = header.slots;
-  if (slots > (memory->size() - head_bytes) / sizeof(lease_word))
+  if (slots > (memory->size() - table_head) / sizeof(lease_word))
     return fail(errc::transport_failed, "the lease table of the peer is cut off");
   return lease_view{std::move(*memory), life, slots};
 }
 
 bool lease_view::granted(const lease& right) const noexcept {
-  const auto* words = reinterpret_cast<const lease_word*>(memory_.data() + head_bytes);
+  const auto* words = reinterpret_cast<const lease_word*>(memory_.data() + table_head);
   return holds(words, slots_, life_, right);
 }
 

@@ -19,7 +19,7 @@ namespace baton {
 namespace {
 
 /// How long a shutdown waits for UCX to let go of buffers.
-constexpr std::chrono::milliseconds close_limit{500};
+constexpr std::chrono::milliseconds settle_limit{500};
 
 /// More than UCX and we put before a chunk.
 constexpr std::size_t segment_heads = 4096;
@@ -141,7 +141,7 @@ public:
     peers_.leave_all();
     settle(ucx_peers::last_words);
     peers_.close();
-    settle(close_limit);
+    settle(settle_limit);
     // What a dead or stopped peer still holds up is completed in here, while its owners are alive.
     worker_.close();
   }
