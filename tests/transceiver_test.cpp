@@ -377,7 +377,8 @@ BOOST_AUTO_TEST_CASE(a_prepared_request_is_computed_when_the_generation_side_has
       BOOST_TEST(context.check_context_transfer_status(std::nullopt).empty());
       ask();
       wait_for([&] {
-        answer = context.prepare_context_requests();
+        if (answer.ready.empty())
+          answer = context.prepare_context_requests();
         return !answer.ready.empty();
       });
     }
@@ -397,7 +398,8 @@ BOOST_AUTO_TEST_CASE(a_prepared_request_that_nobody_asks_for_is_reported) {
   BOOST_TEST(context.prepare_context_requests({{request_id{1}, 100ms}}).refused.empty());
   std::vector<outcome> ended;
   wait_for([&] {
-    ended = context.check_context_transfer_status();
+    if (ended.empty())
+      ended = context.check_context_transfer_status();
     return !ended.empty();
   });
   BOOST_TEST((code_of(ended[0]) == errc::timed_out));
@@ -438,7 +440,8 @@ BOOST_AUTO_TEST_CASE(actors_prepare_as_well) {
   };
   BOOST_TEST(prepare({{request_id{1}, 10s}}).ready.empty());
   auto waiting = receive(world->wish(1, 9, 4));
-  wait_for([&] { return !prepare({}).ready.empty(); });
+  bool ready = false;
+  wait_for([&] { return ready = ready || !prepare({}).ready.empty(); });
   BOOST_REQUIRE(rank.door().respond_and_send_async(world->slice(1, 3, 4)).has_value());
   BOOST_TEST(waiting.get().completed());
 }
