@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/handoff_checks.hpp"
+#include "tests/support/long_cases.hpp"
 
 using baton::test::check_ending;
 using baton::test::handoff_run;
@@ -187,6 +188,9 @@ BOOST_AUTO_TEST_CASE(a_fault_that_did_not_happen_is_told_also_when_quiet) {
 
 BOOST_DATA_TEST_CASE(a_cancel_ends_one_request_soon_and_leaves_the_others,
                      make(lanes) * make(points) * make(culprits), lane, at, who) {
+  static baton::test::long_cases table{3};
+  if (table.left_out())
+    return;
   const handoff_run run{with_fault(lane, at, "cancel", who)};
   require_good(run);
   BOOST_TEST(!mentions(run, "never came to"));
@@ -201,6 +205,9 @@ BOOST_DATA_TEST_CASE(a_cancel_ends_one_request_soon_and_leaves_the_others,
 
 BOOST_DATA_TEST_CASE(a_killed_rank_holds_up_nobody_and_leaves_no_wrong_byte,
                      make(lanes) * make(points) * make(culprits), lane, at, who) {
+  static baton::test::long_cases table{3};
+  if (table.left_out())
+    return;
   const handoff_run run{with_fault(lane, at, "kill", who)};
   require_good(run);
   BOOST_TEST(!mentions(run, "never came to"));
