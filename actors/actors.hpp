@@ -11,6 +11,7 @@
 #include "actors/session.hpp"
 #include "actors/transceiver.hpp"
 #include "actors/type_ids.hpp"
+#include "messages/agreement.hpp"
 
 /// The map of the system: every actor's interface. An engine that is made of actors itself talks to
 /// `transceiver_actor`; errors come as `caf::error` of the category "baton" (see
@@ -41,7 +42,15 @@ using door_actor = caf::typed_actor<
     // Directory: takes an encoded `rank_info`. Another life of a rank replaces the one before.
     caf::reacts_to<atom::enlist, std::string>,
     // Directory: answers the encoded `instance_info` once all ranks are enlisted.
-    caf::replies_to<atom::describe>::with<std::string>>;
+    caf::replies_to<atom::describe>::with<std::string>,
+    // Directory: takes an encoded `agreement_vote`. The encoded verdict goes to the sender, as a
+    // message of its own (`voter_actor`).
+    caf::reacts_to<atom::agree, std::string>>;
+
+/// Who votes for a rank, and hears the verdicts.
+using voter_actor = caf::typed_actor<
+    // Takes an encoded `agreement_verdict`.
+    caf::reacts_to<atom::agreed, std::string>>;
 
 /// A send or receive session: the shell of a `send_protocol` or a `receive_protocol`.
 using session_actor = caf::typed_actor<
@@ -76,6 +85,8 @@ using transceiver_actor = caf::typed_actor<
     caf::replies_to<atom::cancel, request_id>::with<bool>,
     // Answers the request's state.
     caf::replies_to<atom::state, request_id>::with<std::optional<request_state>>,
+    // Answers with the outcomes that nobody has fetched, whatever other ranks say of them.
+    caf::replies_to<atom::unfetched>::with<std::vector<outcome>>,
     // Answers counts.
     caf::replies_to<atom::stats>::with<transceiver::statistics>,
     // Refuses new work from now on.
@@ -98,6 +109,8 @@ using transceiver_actor = caf::typed_actor<
     caf::reacts_to<link_event>,
     // A directory answered.
     caf::reacts_to<atom::describe, std::string, expected<instance_info>>,
+    // What the ranks of this instance agree on, or why they cannot be asked.
+    caf::reacts_to<atom::agreed, expected<agreement_verdict>>,
     // A peer knocks; by way of the door.
     caf::replies_to<atom::introduce, std::string,
                     caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,

@@ -55,6 +55,10 @@ expected<> directory_state::enlist(rank_info info) {
   return {};
 }
 
+bool directory_state::knows(std::uint32_t rank, incarnation life) const noexcept {
+  return rank < ranks.size() && ranks[rank] && ranks[rank]->layout.life == life;
+}
+
 bool directory_state::complete() const noexcept {
   return ranks.size() == first.ranks() &&
          std::all_of(ranks.begin(), ranks.end(), [](const auto& rank) { return rank.has_value(); });
@@ -77,8 +81,12 @@ void directory_state::answer_waiting() {
 }
 
 directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self,
-                                         rank_layout first) {
+                                         rank_layout first, transceiver_options options) {
   self->state.first = std::move(first);
+  self->state.agreement.emplace(self->state.first, options);
+  self->set_down_handler([self](const caf::down_msg& message) {
+    self->state.agreement->lost(self->clock().now(), message.source);
+  });
   return {
       [self](atom::enlist, const std::string& bytes) -> caf::result<void> {
         auto info = decode_rank_info(bytes);
@@ -104,6 +112,26 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
         auto promise = self->make_response_promise<std::string>();
         waiting.push_back({promise, now + door_timeout});
         return promise;
+      },
+      [self, options](atom::agree, const std::string& bytes) {
+        auto& state = self->state;
+        auto vote = decode_vote(bytes);
+        if (!vote || !self->current_sender())
+          return log().warn("a vote was dropped: {}",
+                            vote ? "nobody has sent it" : vote.error().text);
+        // Whoever was replaced has no vote any more.
+        if (!state.knows(vote->rank, vote->life))
+          return;
+        if (const auto fresh =
+                state.agreement->vote(self->clock().now(), std::move(*vote),
+                                      caf::actor_cast<voter_actor>(self->current_sender())))
+          self->monitor(*fresh);
+        if (state.agreement->start_ticking())
+          self->delayed_send(self, options.sweep, atom::sweep_v);
+      },
+      [self, options](atom::sweep) {
+        if (self->state.agreement->tick(self->clock().now()))
+          self->delayed_send(self, options.sweep, atom::sweep_v);
       },
   };
 }

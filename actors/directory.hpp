@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "actors/agreement_host.hpp"
 #include "actors/rank_context.hpp"
 
 namespace baton {
 
 /// Knows all ranks of one instance; lives on its rank 0, behind the door. Ranks enlist with it,
-/// again after it was restarted; it describes the instance once all have.
+/// again after it was restarted; it describes the instance once all have. Ranks that agree on what
+/// their status calls return vote here.
 struct directory_state {
   static inline const char* name = "baton.directory";
 
@@ -31,6 +33,10 @@ struct directory_state {
   std::deque<incarnation> replaced; ///< the last lives that were
   std::deque<asker> waiting;        ///< longest first
 
+  std::optional<agreement_host> agreement;
+
+  /// Whether this is the present life of a rank.
+  [[nodiscard]] bool knows(std::uint32_t rank, incarnation life) const noexcept;
   [[nodiscard]] bool complete() const noexcept;
   [[nodiscard]] std::string describe() const;
   void answer_waiting();
@@ -40,9 +46,13 @@ using directory_actor = caf::typed_actor<
     // Takes an encoded `rank_info`.
     caf::reacts_to<atom::enlist, std::string>,
     // Answers the encoded `instance_info` once all ranks are enlisted.
-    caf::replies_to<atom::describe>::with<std::string>>;
+    caf::replies_to<atom::describe>::with<std::string>,
+    // Takes an encoded `agreement_vote`; the verdict goes to the sender, a `voter_actor`.
+    caf::reacts_to<atom::agree, std::string>,
+    // INTERNAL: time to look who is late.
+    caf::reacts_to<atom::sweep>>;
 
 directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self,
-                                         rank_layout first);
+                                         rank_layout first, transceiver_options options);
 
 } // namespace baton

@@ -21,8 +21,12 @@ directory_client(directory_client_actor::stateful_pointer<directory_client_state
   state.errand = std::move(errand);
   state.begin = self->clock().now();
   self->set_down_handler([self](const caf::down_msg&) {
-    self->state.watched = nullptr;
-    self->state.retry_later();
+    auto& state = self->state;
+    state.watched = nullptr;
+    self->send(state.owner, atom::agreed_v,
+               expected<agreement_verdict>{
+                   fail(errc::peer_lost, "the directory at {} was lost", state.errand.endpoint)});
+    state.retry_later();
   });
   self->send(self, atom::retry_v, state.round);
   return {
@@ -30,6 +34,8 @@ directory_client(directory_client_actor::stateful_pointer<directory_client_state
         if (round == self->state.round)
           self->state.knock();
       },
+      [self](atom::agree, std::string& bytes) { self->state.vote(std::move(bytes)); },
+      [self](atom::agreed, const std::string& bytes) { self->state.agreed(bytes); },
   };
 }
 
@@ -91,6 +97,19 @@ void directory_client_state::failed(const error& reason) {
   log().warn("directory {}: {}", errand.endpoint, to_string(reason));
   self->send(owner, atom::describe_v, errand.endpoint, expected<instance_info>{fail(reason)});
   self->quit();
+}
+
+void directory_client_state::vote(std::string bytes) {
+  // Whoever votes has its own deadline for the answer.
+  if (watched)
+    self->send(watched, atom::agree_v, std::move(bytes));
+}
+
+void directory_client_state::agreed(const std::string& bytes) {
+  auto verdict = decode_verdict(bytes);
+  if (!verdict)
+    return log().warn("a verdict was dropped: {}", verdict.error().text);
+  self->send(owner, atom::agreed_v, std::move(verdict));
 }
 
 void directory_client_state::retry_later() {

@@ -17,8 +17,12 @@ struct directory_errand {
   std::chrono::milliseconds patience{10'000};
 };
 
-/// INTERNAL to the rank: no interface of its own.
-using directory_client_actor = caf::typed_actor<caf::reacts_to<atom::retry, std::uint64_t>>;
+/// INTERNAL to the rank, but for the verdicts.
+using directory_client_actor = voter_actor::extend<
+    // Time to try again.
+    caf::reacts_to<atom::retry, std::uint64_t>,
+    // Passes an encoded `agreement_vote` on, if the directory can be reached.
+    caf::reacts_to<atom::agree, std::string>>;
 
 struct directory_client_state {
   explicit directory_client_state(
@@ -33,6 +37,8 @@ struct directory_client_state {
   void described(const std::string& bytes);
   void failed(const error& reason);
   void retry_later();
+  void vote(std::string bytes);
+  void agreed(const std::string& bytes);
 
   directory_client_actor::stateful_pointer<directory_client_state> self;
   rank_context_ptr rank;
@@ -45,7 +51,9 @@ struct directory_client_state {
   std::uint64_t round = 0; ///< numbers the attempts; timers of older ones are dropped
 };
 
-/// Asks a directory for its instance until it answers, and tells `owner` (`atom::describe`).
+/// Asks a directory for its instance until it answers, and tells `owner` (`atom::describe`). Where
+/// this rank is enlisted, it also votes for it, and tells `owner` the verdicts, or that the
+/// directory was lost (`atom::agreed`).
 directory_client_actor::behavior_type
 directory_client(directory_client_actor::stateful_pointer<directory_client_state> self,
                  rank_context_ptr rank, transceiver_actor owner, directory_errand errand);

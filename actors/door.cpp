@@ -27,6 +27,11 @@ door_actor::behavior_type door(door_actor::stateful_pointer<door_state> self, ra
           return no_directory();
         return self->delegate(listing, atom::describe_v);
       },
+      [self, listing, no_directory](atom::agree, std::string& vote) -> caf::result<void> {
+        if (!listing)
+          return no_directory();
+        return self->delegate(listing, atom::agree_v, std::move(vote));
+      },
   };
 }
 

@@ -33,6 +33,8 @@ expected<> validate(const transceiver_options& options) {
       {"sweep", options.sweep},
       {"peer_grace", options.peer_grace},
       {"clean_up", options.clean_up},
+      {"agreement.patience", options.agreement.patience},
+      {"agreement.directory", options.agreement.directory},
   };
   for (const auto& [field, span] : spans)
     if (span.count() <= 0 || span > wire_limits::remaining)

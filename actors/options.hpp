@@ -43,6 +43,22 @@ struct restart_policy {
   std::chrono::milliseconds last_backoff{1'000};
 };
 
+/// How the ranks of an instance (of its dp group, with attention data parallelism) agree on what
+/// their status calls return. All of them must have the same setting.
+///
+/// Off unless asked for: then no call waits for another rank, and each reports what it knows
+/// itself. Turn it on when the ranks step together and must take the same decisions, and have no
+/// collective of their own for that.
+struct agreement_options {
+  bool on = false;
+  /// How long a call waits for ranks that have not made theirs. A rank that is later than that is
+  /// not waited for again until it makes its next call.
+  std::chrono::milliseconds patience{500};
+  /// How long the answer of the directory's rank may take on top of that. Then the call is answered
+  /// with what this rank knows.
+  std::chrono::milliseconds directory{1'000};
+};
+
 /// How a rank's transceiver behaves. All limits are per rank.
 struct transceiver_options {
   restart_policy restarts;
@@ -61,8 +77,16 @@ struct transceiver_options {
   std::size_t early_requests = 65'536;
   /// Requests in flight; one more is refused with `out_of_resources`.
   std::size_t live_requests = 65'536;
+  agreement_options agreement;
   baton::probe probe;
 };
+
+/// How long after its deadline on one rank a request may go on until the others count it as failed
+/// there.
+[[nodiscard]] inline std::chrono::milliseconds
+agreement_margin(const transceiver_options& options) noexcept {
+  return options.clean_up + options.agreement.patience + options.agreement.directory;
+}
 
 /// Checks all options. Every count must be at least 1, every span positive and at most a week.
 /// @returns `invalid_argument` with the field and its value.

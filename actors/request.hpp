@@ -99,6 +99,9 @@ struct outcome {
   std::chrono::microseconds pulling{0}; ///< from the first grant to the last validated byte
   std::chrono::microseconds total{0};   ///< from the call to the end
   std::uint32_t attempts = 0;
+  /// All ranks of the instance report the same end, in the same call; false without agreement (see
+  /// `agreement_options`), and when the others could not be asked.
+  bool agreed = false;
 
   [[nodiscard]] bool completed() const noexcept {
     return state == request_state::context_complete ||

@@ -149,7 +149,8 @@ expected<> supervisor::prepare(time_point now, const context_request& request) {
   auto made = open(now, id, request.timeout);
   if (!made)
     return fail(made.error());
-  static_cast<void>(ended_before_.take_refusal(id));
+  if (auto refusal = ended_before_.take_refusal(id, true))
+    return fail(std::move(*refusal));
   start_send(now, std::move(*made), {});
   return {};
 }
@@ -195,6 +196,8 @@ expected<> supervisor::receive(time_point now, receive_request request,
   const auto id = request.request;
   if (records_.contains(id))
     return fail(errc::duplicate_request, "request {} is being received already; it goes on", id);
+  if (auto refusal = ended_before_.take_refusal(id))
+    return fail(std::move(*refusal));
   if (auto ok = check(layout_, request); !ok)
     return ok;
   auto entry = open(now, id, request.timeout);
@@ -236,6 +239,41 @@ void supervisor::await_ended(time_point now, instance_role side,
   }
   waiters_.push_back(waiter);
   serve_waiters(now);
+}
+
+std::vector<ended_request> supervisor::take_ended(instance_role side) {
+  auto ended = std::exchange(unfetched(side), {});
+  return {std::make_move_iterator(ended.begin()), std::make_move_iterator(ended.end())};
+}
+
+census supervisor::count_live(time_point now, instance_role side) const {
+  census count{0, last_number_, now};
+  for (const auto& [id, entry] : records_) {
+    const auto* work = std::get_if<receiving>(&entry.work);
+    if (side_of(entry) != side || entry.number == 0 || (work && work->caller))
+      continue;
+    ++count.open;
+    count.give_up = std::max(count.give_up, entry.deadline + options_.clean_up);
+  }
+  return count;
+}
+
+bool supervisor::abandon(request_id request, const error& reason) {
+  const auto found = records_.find(request);
+  if (found == records_.end()) {
+    if (!ended_before_.find(request))
+      ended_before_.add(request, {request_state::trans_error, reason, true, true});
+    return false;
+  }
+  const auto* work = std::get_if<receiving>(&found->second.work);
+  const bool kept = !work || !work->caller;
+  condemn(found->second, reason);
+  return kept;
+}
+
+time_point supervisor::deadline_of(time_point now, request_id request) const {
+  const auto found = records_.find(request);
+  return found == records_.end() ? now : found->second.deadline;
 }
 
 std::optional<request_state> supervisor::state_of(request_id request) const {
@@ -441,7 +479,7 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
   if (caller)
     backend_.answer(*caller, std::move(result));
   else
-    keep(side, std::move(result));
+    keep(side, {std::move(result), entry.deadline, entry.number});
   for (const auto canceller : entry.cancellers)
     backend_.answer_safe(canceller);
   for (auto& waiter : waiters_)
@@ -450,9 +488,9 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
   serve_waiters(now);
 }
 
-void supervisor::keep(instance_role side, outcome result) {
-  auto& kept = side == instance_role::context ? unfetched_context_ : unfetched_generation_;
-  kept.push_back(std::move(result));
+void supervisor::keep(instance_role side, ended_request ended) {
+  auto& kept = unfetched(side);
+  kept.push_back(std::move(ended));
   if (kept.size() > std::max(options_.tombstones, options_.live_requests)) {
     kept.pop_front();
     ++lost_outcomes_;
@@ -470,11 +508,10 @@ void supervisor::serve_waiters(time_point now) {
   std::erase_if(waiters_, [&](const ended_waiter& waiter) {
     if (!satisfied(now, waiter))
       return false;
-    auto& ended =
-        waiter.side == instance_role::context ? unfetched_context_ : unfetched_generation_;
-    backend_.answer_ended(waiter.caller, {std::make_move_iterator(ended.begin()),
-                                          std::make_move_iterator(ended.end())});
-    ended.clear();
+    std::vector<outcome> results;
+    for (auto& ended : take_ended(waiter.side))
+      results.push_back(std::move(ended.result));
+    backend_.answer_ended(waiter.caller, std::move(results));
     return true;
   });
 }

@@ -24,6 +24,20 @@ namespace baton {
 /// Names a caller who waits for an answer; the shell maps it to a response promise.
 using caller_id = std::uint64_t;
 
+/// A request whose end nobody has fetched.
+struct ended_request {
+  outcome result;
+  time_point deadline;
+  std::uint64_t number = 0; ///< see `census`
+};
+
+/// What a status call finds: the requests of one side that it may wait for.
+struct census {
+  std::size_t open = 0;          ///< live ones
+  std::uint64_t last_number = 0; ///< requests with greater numbers came later
+  time_point give_up;            ///< one clean-up bound after the last of their deadlines
+};
+
 /// What the supervisor needs from the world around it. Calls must not re-enter the supervisor.
 class supervisor_backend {
 public:
@@ -92,6 +106,16 @@ public:
   /// their first slice are not waited for.
   void await_ended(time_point now, instance_role side, std::optional<std::size_t> at_least,
                    caller_id caller);
+  /// Takes the outcomes of one side that nobody has fetched.
+  [[nodiscard]] std::vector<ended_request> take_ended(instance_role side);
+  /// Counts the live requests of one side whose outcomes nobody waits for and that have something
+  /// to end.
+  [[nodiscard]] census count_live(time_point now, instance_role side) const;
+  /// Ends a request because another rank of the instance has failed it. Returns whether its outcome
+  /// will be one that nobody waits for; if it is not live, the next call for it is refused.
+  [[nodiscard]] bool abandon(request_id request, const error& reason);
+  /// The deadline of a live request; now if it is not live.
+  [[nodiscard]] time_point deadline_of(time_point now, request_id request) const;
   [[nodiscard]] std::optional<request_state> state_of(request_id request) const;
   /// Refuses new work from now on; live requests go on.
   void refuse_new() noexcept { refusing_ = true; }
@@ -204,7 +228,10 @@ private:
   void retry_or_condemn(time_point now, record& entry, const attempt_failure& failure);
   void conclude(time_point now, record_map::iterator where);
   /// Keeps an outcome that nobody waits for, and forgets the oldest when there are too many.
-  void keep(instance_role side, outcome result);
+  void keep(instance_role side, ended_request ended);
+  [[nodiscard]] std::deque<ended_request>& unfetched(instance_role side) noexcept {
+    return side == instance_role::context ? unfetched_context_ : unfetched_generation_;
+  }
   void serve_waiters(time_point now);
   [[nodiscard]] bool satisfied(time_point now, const ended_waiter& waiter) const;
   void called(time_point now, request_id request, std::uint32_t receiver, receiver_call call);
@@ -245,8 +272,8 @@ private:
   tombstones ended_before_;
   withdrawals withdrawn_;
   peer_places places_;
-  std::deque<outcome> unfetched_context_;
-  std::deque<outcome> unfetched_generation_;
+  std::deque<ended_request> unfetched_context_;
+  std::deque<ended_request> unfetched_generation_;
   std::vector<ended_waiter> waiters_;
   std::vector<request_id> ready_; ///< became so since they were taken
   std::mt19937_64 jitter_;

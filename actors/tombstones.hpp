@@ -21,6 +21,8 @@ public:
     std::optional<error> failure;
     /// The request ended before it was offered: an offer may be on its way.
     bool refuse_offer = false;
+    /// The request ended on another rank before this one knew it: so may what prepares it.
+    bool refuse_prepare = false;
   };
 
   explicit tombstones(std::size_t capacity) : capacity_{capacity} {}
@@ -44,10 +46,12 @@ public:
     return found == entries_.end() ? nullptr : &found->second;
   }
 
-  /// Returns why an offer of the request is refused, once.
-  [[nodiscard]] std::optional<error> take_refusal(request_id request) {
+  /// Returns why a call for the request is refused, once.
+  [[nodiscard]] std::optional<error> take_refusal(request_id request, bool preparing = false) {
     const auto found = entries_.find(request);
     if (found == entries_.end() || !std::exchange(found->second.refuse_offer, false))
+      return std::nullopt;
+    if (preparing && !found->second.refuse_prepare)
       return std::nullopt;
     return found->second.failure;
   }

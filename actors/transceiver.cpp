@@ -40,7 +40,7 @@ public:
   expected<> publish() {
     actor = system.spawn(transceiver_shell, rank);
     if (rank->layout.rank == 0)
-      listing = system.spawn(directory, rank->layout);
+      listing = system.spawn(directory, rank->layout, rank->options);
     entrance = system.spawn(door, rank, actor, listing);
     const auto& host = rank->endpoint.host;
     // For a next life at the same port: connections of this one, of which nobody is there any more,
@@ -97,18 +97,17 @@ public:
     const auto until = std::chrono::steady_clock::now() + limit;
     for (;;) {
       const auto counts = ask<statistics>(local_answer, atom::stats_v);
-      keep_ended();
       if (!counts || counts->live_sends + counts->live_receives == counts->prepared ||
           std::chrono::steady_clock::now() >= until)
-        return;
+        break;
       std::this_thread::sleep_for(look_again);
     }
+    keep_unfetched();
   }
 
   /// The actor will not be there to be asked for it.
-  void keep_ended() {
-    auto ended = ask<std::vector<outcome>>(
-        local_answer, atom::fetch_v, static_cast<std::uint8_t>(rank->layout.role), std::int64_t{0});
+  void keep_unfetched() {
+    auto ended = ask<std::vector<outcome>>(local_answer, atom::unfetched_v);
     if (!ended)
       return;
     const std::lock_guard lock{late_mutex};
@@ -191,7 +190,10 @@ expected<> transceiver::respond_and_send_async(send_slice slice) {
 }
 
 preparation transceiver::prepare_context_requests(std::vector<context_request> requests) {
-  auto answer = impl_->ask<preparation>(local_answer, atom::prepare_v, requests);
+  const auto& agreement = impl_->rank->options.agreement;
+  const auto others =
+      agreement.on ? agreement.patience + agreement.directory : std::chrono::milliseconds{0};
+  auto answer = impl_->ask<preparation>(local_answer + others, atom::prepare_v, requests);
   if (answer)
     return std::move(*answer);
   preparation refused;

@@ -55,8 +55,8 @@ public:
   [[nodiscard]] expected<> respond_and_send_async(send_slice slice);
 
   /// Context side, for workflows in which the generation side asks first: takes in requests that
-  /// this rank is to compute, and returns those that are ready, of this and of earlier calls. Never
-  /// waits; call it in every step of the scheduler, with whatever is new.
+  /// this rank is to compute, and returns those that are ready, of this and of earlier calls. Does
+  /// not wait for requests; call it in every step of the scheduler, with whatever is new.
   ///
   /// A prepared request is `CONTEXT_WAIT_SCHEDULER` until every generation rank that pulls it from
   /// this rank has asked (also before it was prepared), or the one that speaks for those that pull
@@ -67,6 +67,10 @@ public:
   /// `timed_out` if its first slice was not offered in time (nobody asked, or the engine was slow),
   /// `cancelled`, `peer_lost` or `shutting_down`. An offer of it that crosses such an end is
   /// refused with the reason; later ones are taken as new requests.
+  ///
+  /// With `transceiver_options::agreement` on, a request is ready when it is on all ranks of the
+  /// instance (of its dp group), and the n-th call of each returns the same; the call waits for the
+  /// others as `check_context_transfer_status` does. If they cannot be asked, nothing is ready.
   /// @returns in `refused`: `duplicate_request` for a live id (that request goes on),
   /// `invalid_argument`, `out_of_resources`, `shutting_down`.
   [[nodiscard]] preparation prepare_context_requests(std::vector<context_request> requests = {});
@@ -88,6 +92,17 @@ public:
   /// not wait. Requests that are added meanwhile do not prolong the wait; it ends at the latest one
   /// clean-up bound after the last deadline of those that were live. A prepared request that was
   /// not offered yet is not waited for.
+  ///
+  /// With `transceiver_options::agreement` on, the ranks of an instance (of its dp group, with
+  /// attention data parallelism) return the same: the n-th call of every rank returns the same
+  /// requests in the same order, complete if all ranks have completed them, failed for the same
+  /// reason as soon as one has (it is then ended on the others as well), or was lost. So that this
+  /// can be, a call waits for the others to make theirs, at most for `agreement.patience`; 0 waits
+  /// as well. A rank that is late finds the answers that the others were given; one that is more
+  /// than 8 calls late finds all that it missed in one call, and a restarted one joins in. Should
+  /// the directory's rank (rank 0) not answer, a call returns what this rank knows itself, with
+  /// `outcome::agreed` false. Blocking receives report to their caller only. A call costs one
+  /// message to the directory's rank and its answer, however many requests there are.
   [[nodiscard]] std::vector<outcome>
   check_context_transfer_status(std::optional<std::size_t> at_least = 0);
   [[nodiscard]] std::vector<outcome>

@@ -47,6 +47,8 @@ transceiver_state::~transceiver_state() {
     promise.deliver(ended);
   for (auto& [id, promise] : fetchers_)
     promise.deliver(ended);
+  for (auto& [id, waiting] : preparers_)
+    waiting.promise.deliver(ended);
   for (auto& visitor : visitors_)
     visitor.promise.deliver(ended);
 }
@@ -55,6 +57,9 @@ void transceiver_state::init(rank_context_ptr rank) {
   rank_ = std::move(rank);
   supervisor_ = std::make_unique<supervisor>(rank_->layout, rank_->options, *this);
   router_ = std::make_unique<router>(rank_->layout.rank, *this);
+  const auto& layout = rank_->layout;
+  if (rank_->options.agreement.on && layout.ranks() / layout.dp_size() > 1)
+    member_ = std::make_unique<agreement_member>(layout.life, layout.rank, rank_->options, *this);
 }
 
 void transceiver_state::start(const std::string& own_endpoint) {
@@ -66,7 +71,7 @@ void transceiver_state::start(const std::string& own_endpoint) {
   }
   rank_info self{rank_->layout, where->first, where->second, rank_->plane->manifest()};
   own_directory_ = rank_->endpoint.directory.empty() ? own_endpoint : rank_->endpoint.directory;
-  send_client({own_directory_, std::move(self)});
+  voter_ = send_client({own_directory_, std::move(self)});
   sweep();
 }
 
@@ -77,14 +82,24 @@ caf::result<void> transceiver_state::offer(send_slice slice) {
   return to_result(done);
 }
 
-preparation transceiver_state::prepare(const std::vector<context_request>& requests) {
+caf::result<preparation> transceiver_state::prepare(const std::vector<context_request>& requests) {
+  const auto now = self_->clock().now();
   preparation answer;
   for (const auto& request : requests)
-    if (auto taken = supervisor_->prepare(self_->clock().now(), request); !taken)
+    if (auto taken = supervisor_->prepare(now, request); !taken)
       answer.refused.push_back({request.request, std::move(taken.error())});
   settle();
   answer.ready = supervisor_->take_ready();
-  return answer;
+  if (!member_)
+    return answer;
+  const auto caller = ++last_caller_;
+  auto promise = self_->make_response_promise<preparation>();
+  preparers_.emplace(caller, preparing{promise, std::move(answer.refused)});
+  for (const auto id : answer.ready)
+    member_->ready(id, supervisor_->deadline_of(now, id));
+  member_->prepare(now, caller);
+  settle();
+  return promise;
 }
 
 caf::result<outcome> transceiver_state::receive(receive_request request) {
@@ -114,10 +129,24 @@ caf::result<std::vector<outcome>> transceiver_state::fetch(instance_role side,
   const auto caller = ++last_caller_;
   auto promise = self_->make_response_promise<std::vector<outcome>>();
   fetchers_.emplace(caller, promise);
-  supervisor_->await_ended(
-      self_->clock().now(), side,
-      at_least < 0 ? std::nullopt : std::optional{static_cast<std::size_t>(at_least)}, caller);
+  const auto now = self_->clock().now();
+  const auto wanted =
+      at_least < 0 ? std::nullopt : std::optional{static_cast<std::size_t>(at_least)};
+  if (!member_ || side != rank_->layout.role) {
+    supervisor_->await_ended(now, side, wanted, caller);
+    return promise;
+  }
+  take_in_ended();
+  member_->check(now, wanted, wanted == 0u ? census{} : supervisor_->count_live(now, side), caller);
+  settle();
   return promise;
+}
+
+std::vector<outcome> transceiver_state::take_unfetched() {
+  auto left = member_ ? member_->take_kept() : std::vector<outcome>{};
+  for (auto& ended : supervisor_->take_ended(rank_->layout.role))
+    left.push_back(std::move(ended.result));
+  return left;
 }
 
 caf::result<bool> transceiver_state::cancel(request_id request) {
@@ -188,7 +217,8 @@ transceiver::statistics transceiver_state::stats() const {
   counts.live_receives = supervisor_->live(instance_role::generation);
   counts.sessions = sessions_.size();
   counts.early_requests = supervisor_->early();
-  counts.waiting_callers = receivers_.size() + cancellers_.size() + fetchers_.size();
+  counts.waiting_callers =
+      receivers_.size() + cancellers_.size() + fetchers_.size() + preparers_.size();
   counts.leases_granted = rank_->plane->granted();
   counts.links = rank_->peers->size();
   counts.dropped_messages = supervisor_->dropped();
@@ -236,6 +266,8 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     router_->described(endpoint, std::move(instance));
   } else if (!instance) {
     log().error("this rank cannot join its instance: {}", to_string(instance.error()));
+    if (member_)
+      member_->disconnected(self_->clock().now());
     outcast_ = instance.error();
     for (auto& visitor : std::exchange(visitors_, {}))
       visitor.promise.deliver(to_caf(instance.error()));
@@ -244,6 +276,8 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     introduction_ =
         encode(introduction{protocol_version, rank_->plane->version(), rank_->layout.rank, *own_});
     router_->own_instance(std::move(*instance));
+    if (member_)
+      member_->connected(self_->clock().now());
     for (auto& visitor : std::exchange(visitors_, {}))
       accept(std::move(visitor));
   }
@@ -257,6 +291,19 @@ void transceiver_state::received(peer_message message) {
 
 void transceiver_state::reported(session_key key, session_report report) {
   supervisor_->reported(self_->clock().now(), key, std::move(report));
+  settle();
+}
+
+void transceiver_state::agreed(expected<agreement_verdict> verdict) {
+  if (!member_)
+    return;
+  const auto now = self_->clock().now();
+  if (verdict) {
+    member_->received(now, std::move(*verdict));
+  } else {
+    log().warn("{}: status calls say what this rank knows until it is back", verdict.error().text);
+    member_->disconnected(now);
+  }
   settle();
 }
 
@@ -290,6 +337,8 @@ void transceiver_state::down(const caf::down_msg& message) {
 
 void transceiver_state::sweep() {
   supervisor_->sweep(self_->clock().now());
+  if (member_)
+    member_->sweep(self_->clock().now());
   settle();
   warn_of_lost_outcomes();
   self_->delayed_send(self_, rank_->options.sweep, atom::sweep_v);
@@ -306,12 +355,22 @@ void transceiver_state::warn_of_lost_outcomes() {
 }
 
 void transceiver_state::settle() {
-  while (!found_.empty() || !retired_.empty()) {
+  do {
     for (auto& [key, route] : std::exchange(found_, {}))
       supervisor_->routed(self_->clock().now(), key, std::move(route));
     for (const auto key : std::exchange(retired_, {}))
       supervisor_->retired(self_->clock().now(), key);
-  }
+    // Until somebody asks, they stay where their number is bounded.
+    if (member_ && member_->waiting())
+      take_in_ended();
+  } while (!found_.empty() || !retired_.empty());
+}
+
+void transceiver_state::take_in_ended() {
+  const auto now = self_->clock().now();
+  for (auto& ended : supervisor_->take_ended(rank_->layout.role))
+    member_->ended(now, std::move(ended));
+  member_->flush(now);
 }
 
 // -- supervisor_backend ----
@@ -402,8 +461,27 @@ void transceiver_state::answer_safe(caller_id caller) {
 }
 
 void transceiver_state::answer_ended(caller_id caller, std::vector<outcome> ended) {
+  // Whoever is alone agrees with itself.
+  if (rank_->options.agreement.on && !member_)
+    for (auto& result : ended)
+      result.agreed = true;
   if (auto node = fetchers_.extract(caller))
     node.mapped().deliver(std::move(ended));
+}
+
+// -- agreement_backend ----
+
+void transceiver_state::vote(const agreement_vote& vote) {
+  caf::anon_send(voter_, atom::agree_v, encode(vote));
+}
+
+bool transceiver_state::abandon(request_id request, const error& reason) {
+  return supervisor_->abandon(request, reason);
+}
+
+void transceiver_state::answer_ready(caller_id caller, std::vector<request_id> ready) {
+  if (auto node = preparers_.extract(caller))
+    node.mapped().promise.deliver(preparation{std::move(ready), std::move(node.mapped().refused)});
 }
 
 // -- router_backend ----
@@ -415,9 +493,9 @@ void transceiver_state::describe(const std::string& endpoint, bool again) {
   send_client(std::move(errand));
 }
 
-void transceiver_state::send_client(directory_errand errand) {
-  clients_.push_back(self_->spawn<caf::monitored>(directory_client, rank_, transceiver_actor{self_},
-                                                  std::move(errand)));
+directory_client_actor transceiver_state::send_client(directory_errand errand) {
+  return clients_.emplace_back(self_->spawn<caf::monitored>(
+      directory_client, rank_, transceiver_actor{self_}, std::move(errand)));
 }
 
 void transceiver_state::connect(const rank_info& peer) {
@@ -461,6 +539,7 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       },
       [self](atom::cancel, request_id request) { return self->state.cancel(request); },
       [self](atom::state, request_id request) { return self->state.logic().state_of(request); },
+      [self](atom::unfetched) { return self->state.take_unfetched(); },
       [self](atom::stats) { return self->state.stats(); },
       [self](atom::refuse) { self->state.logic().refuse_new(); },
       [self](atom::end_all) { self->state.end_all(); },
@@ -474,6 +553,9 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       [self](const link_event& event) { self->state.link_changed(event); },
       [self](atom::describe, const std::string& endpoint, expected<instance_info>& instance) {
         self->state.described(endpoint, std::move(instance));
+      },
+      [self](atom::agreed, expected<agreement_verdict>& verdict) {
+        self->state.agreed(std::move(verdict));
       },
       [self](atom::introduce, const std::string& intro, const caf::strong_actor_ptr& remote) {
         return self->state.introduce(intro, remote);

@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "actors/agreement_member.hpp"
 #include "actors/directory_client.hpp"
 #include "actors/peer_link.hpp"
 #include "actors/rank_context.hpp"
@@ -18,7 +19,9 @@ namespace baton {
 
 /// Shell of the `supervisor` and the `router` of one rank: spawns and watches the sessions and
 /// links, and keeps the promises of all callers.
-class transceiver_state : public supervisor_backend, public router_backend {
+class transceiver_state : public supervisor_backend,
+                          public router_backend,
+                          public agreement_backend {
 public:
   explicit transceiver_state(transceiver_actor::stateful_pointer<transceiver_state> self)
       : self_{self} {}
@@ -34,10 +37,11 @@ public:
 
   // -- calls ----
   caf::result<void> offer(send_slice slice);
-  [[nodiscard]] preparation prepare(const std::vector<context_request>& requests);
+  caf::result<preparation> prepare(const std::vector<context_request>& requests);
   caf::result<outcome> receive(receive_request request);
   caf::result<void> begin(receive_request request);
   caf::result<std::vector<outcome>> fetch(instance_role side, std::int64_t at_least);
+  std::vector<outcome> take_unfetched();
   caf::result<bool> cancel(request_id request);
   caf::result<std::string, caf::strong_actor_ptr> introduce(const std::string& intro,
                                                             const caf::strong_actor_ptr& remote);
@@ -52,6 +56,7 @@ public:
   void received(peer_message message);
   void reported(session_key key, session_report report);
   void retired(session_key key);
+  void agreed(expected<agreement_verdict> verdict);
   void down(const caf::down_msg& message);
   void sweep();
 
@@ -69,6 +74,11 @@ public:
   void answer_safe(caller_id caller) override;
   void answer_ended(caller_id caller, std::vector<outcome> ended) override;
 
+  // -- agreement_backend ----
+  void vote(const agreement_vote& vote) override;
+  [[nodiscard]] bool abandon(request_id request, const error& reason) override;
+  void answer_ready(caller_id caller, std::vector<request_id> ready) override;
+
   // -- router_backend ----
   void describe(const std::string& endpoint, bool again) override;
   void connect(const rank_info& peer) override;
@@ -82,6 +92,11 @@ private:
     link_promise promise;
   };
 
+  struct preparing {
+    caf::typed_response_promise<preparation> promise;
+    std::vector<refused_request> refused;
+  };
+
   struct found_route {
     session_key key;
     tl::expected<receive_route, attempt_failure> route;
@@ -91,16 +106,19 @@ private:
   void retire_now(session_key key);
   void lost_link(incarnation peer);
   void warn_of_lost_outcomes();
-  void send_client(directory_errand errand);
+  directory_client_actor send_client(directory_errand errand);
   void accept(knock visitor);
-  /// Hands the supervisor what was answered while it was calling.
+  /// Hands the supervisor what was answered while it was calling, and the agreement what ended.
   void settle();
+  void take_in_ended();
 
   transceiver_actor::stateful_pointer<transceiver_state> self_;
   rank_context_ptr rank_;
   std::string own_directory_; ///< host:port
   std::unique_ptr<supervisor> supervisor_;
   std::unique_ptr<router> router_;
+  std::unique_ptr<agreement_member> member_; ///< null if this rank agrees with nobody
+  directory_client_actor voter_;
   std::shared_ptr<const instance_info> own_;
   std::string introduction_;
   std::unordered_map<session_key, session_actor> sessions_;
@@ -117,6 +135,7 @@ private:
   std::unordered_map<caller_id, caf::typed_response_promise<outcome>> receivers_;
   std::unordered_map<caller_id, caf::typed_response_promise<bool>> cancellers_;
   std::unordered_map<caller_id, caf::typed_response_promise<std::vector<outcome>>> fetchers_;
+  std::unordered_map<caller_id, preparing> preparers_;
 };
 
 transceiver_actor::behavior_type

@@ -10,6 +10,7 @@
 #include "actors/router.hpp"
 #include "actors/session.hpp"
 #include "actors/transceiver.hpp"
+#include "messages/agreement.hpp"
 #include "messages/error.hpp"
 
 /// All that CAF must know of baton's types, in one place. Only strings, numbers and actor handles
@@ -31,6 +32,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::expected<>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::expected<baton::pull_stats>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::expected<baton::lane_choice>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::expected<baton::instance_info>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::expected<baton::agreement_verdict>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::transceiver::statistics)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::optional<baton::request_state>)
 
@@ -44,6 +46,8 @@ CAF_ADD_ATOM(baton, baton::atom, deliver, "deliver")
 CAF_ADD_ATOM(baton, baton::atom, enlist, "enlist")
 CAF_ADD_ATOM(baton, baton::atom, describe, "describe")
 CAF_ADD_ATOM(baton, baton::atom, who, "who")
+CAF_ADD_ATOM(baton, baton::atom, agree, "agree")
+CAF_ADD_ATOM(baton, baton::atom, agreed, "agreed")
 
 // -- the engine's calls ----
 CAF_ADD_ATOM(baton, baton::atom, offer, "offer")
@@ -53,6 +57,7 @@ CAF_ADD_ATOM(baton, baton::atom, begin, "begin")
 CAF_ADD_ATOM(baton, baton::atom, fetch, "fetch")
 CAF_ADD_ATOM(baton, baton::atom, cancel, "cancel")
 CAF_ADD_ATOM(baton, baton::atom, state, "state")
+CAF_ADD_ATOM(baton, baton::atom, unfetched, "unfetched")
 CAF_ADD_ATOM(baton, baton::atom, stats, "stats")
 CAF_ADD_ATOM(baton, baton::atom, refuse, "refuse")
 CAF_ADD_ATOM(baton, baton::atom, end_all, "end_all")

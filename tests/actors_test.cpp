@@ -79,7 +79,7 @@ struct two_ranks {
     };
     made.context = shared;
     made.actor = system.spawn(transceiver_shell, shared);
-    made.listing = system.spawn(directory, shared->layout);
+    made.listing = system.spawn(directory, shared->layout, shared->options);
     made.door = system.spawn(door, shared, made.actor, made.listing);
     doors.emplace(endpoint, made.door);
     return made;
@@ -360,6 +360,7 @@ BOOST_AUTO_TEST_CASE(a_peer_that_ends_during_the_introduction_is_lost_at_once) {
         },
         [](atom::enlist, const std::string&) {},
         [=](atom::describe) { return instance; },
+        [](atom::agree, const std::string&) {},
     };
   });
   doors.emplace(endpoint, silent);

@@ -82,6 +82,8 @@ int main(int argc, char** argv) {
   app.add_flag("--quiet", given.quiet, "Print problems only");
   app.add_flag("--isolate-gpus", given.settings.isolate_gpus,
                "Let each rank process see its own GPU only (CUDA_VISIBLE_DEVICES)");
+  app.add_flag("--agree", given.settings.agree,
+               "Let the ranks of each instance agree on what ended, and check that they do");
   app.add_option("--tcp", given.settings.tcp_devices,
                  "Let the ucx lane use tcp on these network devices, e.g. lo");
   app.add_option("--ucx-tls", given.settings.ucx_transports,

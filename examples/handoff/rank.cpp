@@ -71,6 +71,7 @@ json describe(const outcome& ended) {
           {"wait_us", ended.waited.count()},
           {"pull_us", ended.pulling.count()},
           {"total_us", ended.total.count()},
+          {"agreed", ended.agreed},
           {"attempts", ended.attempts}};
 }
 
@@ -116,11 +117,13 @@ private:
   control_channel& channel_;
   const scenario run_;
   const rank_name self_;
+  const bool agree_; ///< with the other ranks of the instance on what ended
   rank_layout layout_;
   std::vector<request_tables> tables_;
   std::unordered_map<request_id, std::size_t> index_of_;
   std::mutex states_mutex_;
   std::vector<request_state> states_;
+  std::vector<bool> reported_;
   parking parking_;
   std::optional<rank_memory> memory_; ///< outlives the plane
   std::shared_ptr<rank_plane> plane_;
@@ -139,11 +142,13 @@ rank_process::rank_process(control_channel& channel, const json& start, scenario
     : channel_{channel},
       run_{std::move(run)},
       self_{layout.role, layout.rank},
+      agree_{start.at("agree").get<bool>()},
       layout_{std::move(layout)},
       tables_{draw_blocks(run_, layout_)},
       states_(run_.requests.size(), layout_.role == instance_role::context
                                         ? request_state::context_trans_in_progress
                                         : request_state::generation_trans_in_progress),
+      reported_(run_.requests.size()),
       parking_{run_.faults, self_, parking_limit(run_),
                [this](std::size_t fault) {
                  say({{"event", "parked"}, {"fault", fault}});
@@ -185,6 +190,7 @@ expected<> rank_process::start(const json& start) {
   if (auto made = make_pools(start); !made)
     return made;
   transceiver_options options;
+  options.agreement.on = agree_;
   if (parking_.used())
     options.probe = [this](probe_point point, request_id request) {
       parking_.pass(point, request);
@@ -339,7 +345,8 @@ void rank_process::shut_down(std::size_t fault) {
 
 void rank_process::watch_outcomes() {
   while (!stopping_) {
-    if (watched_ > 0) {
+    // Those that agree make their calls together.
+    if (agree_ || watched_ > 0) {
       const auto ended = self_.side == instance_role::context
                              ? transceiver_->check_context_transfer_status(0)
                              : transceiver_->check_gen_transfer_status(0);
@@ -358,6 +365,10 @@ void rank_process::watch_outcomes() {
 void rank_process::report(std::size_t index, const outcome& ended) {
   {
     const std::lock_guard guard{states_mutex_};
+    // One that failed on another rank first is refused here as well, besides being reported.
+    if (agree_ && reported_[index])
+      return;
+    reported_[index] = true;
     states_[index] = ended.state;
   }
   auto message = describe(ended);

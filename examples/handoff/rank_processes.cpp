@@ -111,8 +111,9 @@ void start(run_state& state, rank_run& rank) {
        {"instance", fmt::format("{}-{:016x}", to_string(side), state.instance)},
        {"directory", rank.name.rank == 0 ? "" : state.rank_of({side, 0}).endpoint},
        {"gpu", rank.gpu},
-       {"past", past_of(state)},
-       {"place", place_of(state, rank)}});
+        {"past", past_of(state)},
+        {"place", place_of(state, rank)},
+        {"agree", state.settings.agree}});
 }
 
 expected<> check_running(const run_state& state) {

@@ -13,6 +13,8 @@ struct run_settings {
   /// Each rank process sees its own GPU only, as number 0: the usual case in deployments. Else all
   /// see all.
   bool isolate_gpus = false;
+  /// The ranks of each instance agree on what their status calls return.
+  bool agree = false;
   bool progress = false;
 };
 

@@ -50,6 +50,29 @@ void check_lanes(run_state& state, const request_spec& request, rank_name rank,
                     source["lane"].get<std::string>(), lane);
 }
 
+/// Ranks that agreed must have reported the same. A rank may be on its own only if the directory's
+/// rank was lost, or in a call that blocks.
+void check_agreement(run_state& state, const request_spec& request, instance_role side,
+                     const request_result& result) {
+  const bool blocking =
+      side == instance_role::generation && state.run.flow == workflow::ctx_first_sync;
+  const bool directory = state.rank_of({side, 0}).life == rank_life::running;
+  const json* first = nullptr;
+  for (const auto& [name, outcome] : result.outcomes) {
+    if (name.side != side || !outcome.contains("agreed") || blocking)
+      continue;
+    if (!outcome["agreed"].get<bool>()) {
+      if (directory)
+        state.problem("request {}: {} did not agree with the others", request.id, to_string(name));
+      continue;
+    }
+    first = first ? first : &outcome;
+    if ((*first)["state"] != outcome["state"] || (*first)["error"] != outcome["error"])
+      state.problem("request {}: {} ended as {}, another rank as {}", request.id, to_string(name),
+                    outcome["state"].get<std::string>(), (*first)["state"].get<std::string>());
+  }
+}
+
 request_result judge_request(run_state& state, std::size_t index) {
   request_result result;
   result.completed = true;
@@ -69,6 +92,9 @@ request_result judge_request(run_state& state, std::size_t index) {
       check_lanes(state, state.run.requests[index], rank.name, outcome);
     }
   }
+  if (state.settings.agree)
+    for (auto side : both_sides)
+      check_agreement(state, state.run.requests[index], side, result);
   return result;
 }
 
