@@ -11,6 +11,7 @@
 #include "messages/error.hpp"
 #include "messages/ids.hpp"
 #include "messages/layout.hpp"
+#include "messages/params.hpp"
 #include "messages/state.hpp"
 #include "messages/wire.hpp"
 #include "transport/pool/pool.hpp"

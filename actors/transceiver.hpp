@@ -119,7 +119,10 @@ public:
   /// Returns a request's state; nullopt if it is neither live nor remembered.
   [[nodiscard]] std::optional<request_state> state_of(request_id request);
 
-  /// What a router must hand to the generation side for requests computed here.
+  /// What a router must hand to the generation side for requests computed here, as the bytes that
+  /// `encode` makes of it; there, `decode_params` makes `receive_request::context` of them. The
+  /// same for all requests of this rank, and on all ranks of an instance (of a dp group, with
+  /// attention data parallelism): those of any rank of the group that computes the request will do.
   [[nodiscard]] disaggregated_params get_disaggregated_params() const;
 
   /// This rank's control endpoint, host:port.

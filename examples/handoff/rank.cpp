@@ -18,10 +18,12 @@
 #include "examples/handoff/content.hpp"
 #include "examples/handoff/control.hpp"
 #include "examples/handoff/dump.hpp"
+#include "examples/handoff/hex.hpp"
 #include "examples/handoff/network_namespace.hpp"
 #include "examples/handoff/parking.hpp"
 #include "examples/handoff/rank_memory.hpp"
 #include "examples/handoff/workers.hpp"
+#include "messages/params.hpp"
 #include "transport/rank_plane.hpp"
 
 namespace baton::handoff {
@@ -103,7 +105,7 @@ private:
   /// Returns why the first slice was refused.
   expected<> offer_slices(std::size_t index);
   void offer(std::size_t index);
-  void receive(std::size_t index, const disaggregated_params& context);
+  void receive(std::size_t index, const std::string& params);
   void cancel(std::size_t fault);
   void shut_down(std::size_t fault);
   void finish(const std::string& dump);
@@ -207,7 +209,7 @@ expected<> rank_process::start(const json& start) {
   transceiver_ = std::move(*started);
   say({{"event", "started"},
        {"endpoint", transceiver_->endpoint()},
-       {"directory", transceiver_->get_disaggregated_params().endpoint}});
+       {"params", as_hex(encode(transceiver_->get_disaggregated_params()))}});
   clear_pools(cache());
   if (self_.side == instance_role::context)
     write_requests(cache());
@@ -227,9 +229,8 @@ void rank_process::handle(const json& command) {
     workers_->run([this, index = command.at("request").get<std::size_t>()] { prepare(index); });
   else if (what == "receive")
     workers_->run([this, index = command.at("request").get<std::size_t>(),
-                   context = disaggregated_params{command.at("endpoint").get<std::string>(),
-                                                  command.at("dp_rank").get<std::uint32_t>()}] {
-      receive(index, context);
+                   params = from_hex(command.at("params").get<std::string>())] {
+      receive(index, params);
     });
   else if (what == "cancel")
     cancel(command.at("fault").get<std::size_t>());
@@ -294,11 +295,14 @@ expected<> rank_process::offer_slices(std::size_t index) {
   return {};
 }
 
-void rank_process::receive(std::size_t index, const disaggregated_params& context) {
+void rank_process::receive(std::size_t index, const std::string& params) {
+  auto context = decode_params(params);
+  if (!context)
+    return report_refusal(index, context.error());
   const auto& request = run_.requests[index];
   receive_request wanted;
   wanted.request = request.id;
-  wanted.context = context;
+  wanted.context = *std::move(context);
   wanted.tokens = request.tokens;
   wanted.cached_tokens = request.cached_tokens;
   wanted.blocks = tables_[index];

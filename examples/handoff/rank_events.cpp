@@ -37,7 +37,7 @@ void take(run_state& state, rank_run& rank, json event) {
   if (what == "started") {
     rank.started = true;
     rank.endpoint = event.at("endpoint").get<std::string>();
-    rank.directory = event.at("directory").get<std::string>();
+    rank.params = event.at("params").get<std::string>();
   } else if (what == "ready") {
     take_ready(rank);
   } else if (what == "taken") {

@@ -33,8 +33,8 @@ void run_state::tell(rank_run& rank, std::size_t request) {
   if (rank.name.side == instance_role::generation)
     command = {{"do", "receive"},
                {"request", request},
-               {"endpoint", rank_of({instance_role::context, 0}).directory},
-               {"dp_rank", dp_group(run.sides.context, request)}};
+               // Rank g is the first of dp group g.
+               {"params", rank_of({instance_role::context, dp_group(run.sides.context, request)}).params}};
   rank.process.channel().post(command);
 }
 

@@ -45,7 +45,7 @@ struct rank_run {
   bool started = false;
   bool ready = false;
   std::string endpoint;                           ///< where its next process listens as well
-  std::string directory;                          ///< for the other side
+  std::string params;                             ///< for the other side, in hex
   std::optional<run_clock::time_point> resume_at; ///< or when its new process was ready
   run_clock::time_point return_by;
   std::optional<wrong_bytes> finished;

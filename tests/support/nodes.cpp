@@ -8,6 +8,7 @@
 #include "examples/support/value_of.hpp"
 #include "gpu/device.hpp"
 #include "gpu/stream.hpp"
+#include "messages/params.hpp"
 
 namespace baton::test {
 namespace {
@@ -130,7 +131,7 @@ receive_request deployment::wish(std::uint64_t id, std::uint32_t first_block, st
                                  std::chrono::milliseconds timeout, std::uint32_t cached) {
   receive_request request;
   request.request = request_id{id};
-  request.context = context().door().get_disaggregated_params();
+  request.context = value_of(decode_params(encode(context().door().get_disaggregated_params())));
   request.tokens = tokens;
   request.cached_tokens = cached;
   const auto per_block = generations[0]->layout().groups[0].tokens_per_block;
