@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "messages/agreement.hpp"
 #include "messages/agreement.pb.h"
 #include "messages/codec.hpp"
@@ -11,17 +9,6 @@ namespace baton {
 namespace {
 
 using std::chrono::milliseconds;
-
-std::uint64_t write_remaining(milliseconds remaining) {
-  return static_cast<std::uint64_t>(
-      std::clamp<milliseconds>(remaining, milliseconds{0}, wire_limits::remaining).count());
-}
-
-/// Only whole milliseconds up to the limit are left as they are.
-milliseconds read_remaining(std::uint64_t count) {
-  constexpr auto most = static_cast<std::uint64_t>(milliseconds{wire_limits::remaining}.count());
-  return milliseconds{static_cast<std::int64_t>(std::min(count, most + 1))};
-}
 
 void write(const agreement_item& item, wire::AgreementItem& out) {
   out.set_request(item.request.value);

@@ -5,10 +5,14 @@
 // becomes one that the checks on values refuse.
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string_view>
 
 #include "messages/error.hpp"
+#include "messages/wire.hpp"
 
 namespace baton {
 
@@ -35,6 +39,18 @@ template <class Enum>
 template <class Wire, class Enum>
 [[nodiscard]] Wire write_enum(Enum value) noexcept {
   return static_cast<Wire>(value);
+}
+
+/// Milliseconds that are left, cut to `wire_limits::remaining`.
+[[nodiscard]] inline std::uint64_t write_remaining(std::chrono::milliseconds remaining) noexcept {
+  using std::chrono::milliseconds;
+  return static_cast<std::uint64_t>(
+      std::clamp<milliseconds>(remaining, milliseconds{0}, wire_limits::remaining).count());
+}
+
+[[nodiscard]] inline std::chrono::milliseconds read_remaining(std::uint64_t count) noexcept {
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  return std::chrono::milliseconds{static_cast<std::int64_t>(std::min<std::uint64_t>(count, most))};
 }
 
 } // namespace baton

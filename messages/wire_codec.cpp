@@ -1,5 +1,3 @@
-#include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "messages/codec.hpp"
@@ -12,8 +10,6 @@ namespace baton {
 static_assert(wire::ErrorCode_MAX == static_cast<int>(last_errc));
 
 namespace {
-
-using std::chrono::milliseconds;
 
 template <class Message>
 void write_ids(const Message& message, auto& out) {
@@ -31,16 +27,6 @@ Message read_ids(const auto& in) {
   if constexpr (requires { message.offer; })
     message.offer = offer_id{in.offer()};
   return message;
-}
-
-std::uint64_t write_remaining(milliseconds remaining) {
-  return static_cast<std::uint64_t>(
-      std::clamp<milliseconds>(remaining, milliseconds{0}, wire_limits::remaining).count());
-}
-
-milliseconds read_remaining(std::uint64_t count) {
-  constexpr auto most = std::numeric_limits<std::int64_t>::max();
-  return milliseconds{static_cast<std::int64_t>(std::min<std::uint64_t>(count, most))};
 }
 
 void write(const group_range& range, wire::GroupRange& out) {
