@@ -20,10 +20,6 @@ constexpr std::uint64_t most_behind = 8;
 // Later than all rounds.
 constexpr auto undecided = std::numeric_limits<std::uint64_t>::max();
 
-std::size_t number(agreement_topic topic) noexcept {
-  return static_cast<std::size_t>(topic) - 1;
-}
-
 error rank_lost(std::uint32_t rank, request_id request) {
   return {errc::peer_lost,
           fmt::format("rank {} of this instance was lost before it had request {}", rank, request)};
@@ -48,10 +44,10 @@ void agreement_board::vote(time_point now, agreement_vote vote) {
   auto& who = found->second;
   if (who.life != vote.life)
     join(now, vote.rank, who, vote.life);
-  auto& topic = who.topics[number(vote.topic)];
+  auto& topic = who.topics[index_of(vote.topic)];
   if (!topic.joined)
     join(vote.topic, who, vote.round);
-  const auto over = topics_[number(vote.topic)].next - 1;
+  const auto over = topics_[index_of(vote.topic)].next - 1;
   auto round = vote.round + topic.offset;
   if (round < topic.voted || (topic.waiting && topic.waiting->attempt > vote.attempt))
     return; // a newer one has overtaken it
@@ -86,11 +82,11 @@ void agreement_board::join(time_point now, std::uint32_t rank, member& who, inca
 }
 
 void agreement_board::join(agreement_topic topic, member& who, std::uint64_t round) {
-  auto& mine = who.topics[number(topic)];
+  auto& mine = who.topics[index_of(topic)];
   mine.joined = true;
   if (!who.restarted)
     return;
-  const auto open = called_for(topic).value_or(topics_[number(topic)].next);
+  const auto open = called_for(topic).value_or(topics_[index_of(topic)].next);
   mine.offset = open - round;
   mine.voted = mine.seen = open - 1;
 }
@@ -99,7 +95,7 @@ void agreement_board::report(time_point now, std::uint32_t rank, member& who,
                              const agreement_vote& vote) {
   const bool ready = vote.topic == agreement_topic::ready;
   for (const auto& item : vote.items) {
-    if (decided(item.request, who.topics[number(agreement_topic::ended)].seen))
+    if (decided(item.request, who.topics[index_of(agreement_topic::ended)].seen))
       continue;
     const auto at = entries_.try_emplace(item.request).first;
     auto& known = at->second;
@@ -156,7 +152,7 @@ void agreement_board::look(entries::iterator at) {
 
 void agreement_board::settle(agreement_topic topic, request_id request,
                              std::optional<error> failure) {
-  auto& state = topics_[number(topic)];
+  auto& state = topics_[index_of(topic)];
   const auto at = entries_.find(request);
   if (topic == agreement_topic::ended) {
     decided_[request] = undecided;
@@ -183,7 +179,7 @@ void agreement_board::decide(time_point now, agreement_topic topic) {
 }
 
 bool agreement_board::decide_one(time_point now, agreement_topic topic) {
-  const auto index = number(topic);
+  const auto index = index_of(topic);
   auto& state = topics_[index];
   for (auto& [rank, who] : members_)
     if (const auto& waiting = who.topics[index].waiting; waiting && waiting->round < state.next)
@@ -218,7 +214,7 @@ bool agreement_board::decide_one(time_point now, agreement_topic topic) {
 std::optional<std::uint64_t> agreement_board::called_for(agreement_topic topic) const {
   std::optional<std::uint64_t> round;
   for (const auto& [rank, who] : members_)
-    if (const auto& waiting = who.topics[number(topic)].waiting)
+    if (const auto& waiting = who.topics[index_of(topic)].waiting)
       round = round ? std::min(*round, waiting->round) : waiting->round;
   return round;
 }
@@ -226,10 +222,10 @@ std::optional<std::uint64_t> agreement_board::called_for(agreement_topic topic) 
 bool agreement_board::all_voted(time_point now, agreement_topic topic, std::uint64_t round) {
   auto begin = time_point::max();
   for (const auto& [rank, who] : members_)
-    if (const auto& waiting = who.topics[number(topic)].waiting; waiting && waiting->round == round)
+    if (const auto& waiting = who.topics[index_of(topic)].waiting; waiting && waiting->round == round)
       begin = std::min(begin, waiting->begin);
   for (auto& [rank, who] : members_) {
-    auto& mine = who.topics[number(topic)];
+    auto& mine = who.topics[index_of(topic)];
     if (who.lost || mine.late || mine.voted >= round)
       continue;
     if (now < begin + patience_)
@@ -246,8 +242,8 @@ bool agreement_board::satisfied(time_point now, const member& who, const call& w
 }
 
 void agreement_board::answer(agreement_topic topic, std::uint32_t rank, member& who) {
-  auto& mine = who.topics[number(topic)];
-  const auto& verdicts = topics_[number(topic)].verdicts;
+  auto& mine = who.topics[index_of(topic)];
+  const auto& verdicts = topics_[index_of(topic)].verdicts;
   const auto wish = *std::exchange(mine.waiting, std::nullopt);
   agreement_verdict verdict;
   verdict.topic = topic;
@@ -266,15 +262,15 @@ void agreement_board::answer(agreement_topic topic, std::uint32_t rank, member& 
 }
 
 void agreement_board::forget_seen(agreement_topic topic) {
-  auto seen = topics_[number(topic)].next - 1;
+  auto seen = topics_[index_of(topic)].next - 1;
   for (const auto& [rank, who] : members_)
     if (!who.lost)
-      seen = std::min(seen, who.topics[number(topic)].seen);
+      seen = std::min(seen, who.topics[index_of(topic)].seen);
   forget(topic, seen);
 }
 
 void agreement_board::forget(agreement_topic topic, std::uint64_t round) {
-  auto& verdicts = topics_[number(topic)].verdicts;
+  auto& verdicts = topics_[index_of(topic)].verdicts;
   const auto end = verdicts.upper_bound(round);
   if (topic == agreement_topic::ended)
     for (auto at = verdicts.begin(); at != end; ++at)

@@ -12,10 +12,6 @@ constexpr std::size_t most_alone = 16'384;
 // A vote without an answer is sent again after this part of the patience, in case it was lost.
 constexpr int again_after = 2;
 
-std::size_t number(agreement_topic topic) noexcept {
-  return static_cast<std::size_t>(topic) - 1;
-}
-
 std::chrono::milliseconds millis(time_point::duration span) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(span);
 }
@@ -55,14 +51,14 @@ void agreement_member::prepare(time_point now, caller_id caller) {
 }
 
 void agreement_member::open(time_point now, agreement_topic topic, call wish) {
-  auto& state = topics_[number(topic)];
+  auto& state = topics_[index_of(topic)];
   state.calls.push_back(wish);
   if (state.calls.size() == 1)
     begin(now, topic);
 }
 
 void agreement_member::begin(time_point now, agreement_topic topic) {
-  auto& state = topics_[number(topic)];
+  auto& state = topics_[index_of(topic)];
   auto& wish = state.calls.front();
   ++state.round;
   state.decided = false;
@@ -76,7 +72,7 @@ void agreement_member::begin(time_point now, agreement_topic topic) {
 }
 
 void agreement_member::vote(time_point now, agreement_topic topic) {
-  auto& state = topics_[number(topic)];
+  auto& state = topics_[index_of(topic)];
   const auto& wish = state.calls.front();
   agreement_vote vote;
   vote.life = life_;
@@ -114,7 +110,7 @@ void agreement_member::vote(time_point now, agreement_topic topic) {
 // -- events ----
 
 void agreement_member::ended(time_point now, ended_request request) {
-  auto& state = topics_[number(agreement_topic::ended)];
+  auto& state = topics_[index_of(agreement_topic::ended)];
   const auto id = request.result.request;
   ready_.erase(id);
   for (auto& wish : state.calls)
@@ -133,7 +129,7 @@ void agreement_member::ended(time_point now, ended_request request) {
 
 void agreement_member::flush(time_point now) {
   // A call that does not wait tells it the next time.
-  const auto& state = topics_[number(agreement_topic::ended)];
+  const auto& state = topics_[index_of(agreement_topic::ended)];
   if (state.news && link_ == link::up && !state.calls.empty() && !state.decided &&
       state.calls.front().at_least != 0u)
     vote(now, agreement_topic::ended);
@@ -144,7 +140,7 @@ void agreement_member::ready(request_id request, time_point deadline) {
 }
 
 void agreement_member::received(time_point now, agreement_verdict verdict) {
-  auto& state = topics_[number(verdict.topic)];
+  auto& state = topics_[index_of(verdict.topic)];
   state.heard = std::max(state.heard, verdict.attempt);
   // One of a call that was answered without it is asked for again with the next vote.
   if (state.calls.empty() || state.decided || verdict.round != state.round)
@@ -162,7 +158,7 @@ void agreement_member::received(time_point now, agreement_verdict verdict) {
 }
 
 void agreement_member::take_ended(time_point, const agreement_item& item) {
-  auto& state = topics_[number(agreement_topic::ended)];
+  auto& state = topics_[index_of(agreement_topic::ended)];
   if (auto kept = pool_.extract(item.request)) {
     auto result = std::move(kept.mapped().end.result);
     if (item.failure)
@@ -187,17 +183,17 @@ void agreement_member::take_ended(time_point, const agreement_item& item) {
 
 void agreement_member::take_ready(const agreement_item& item) {
   ready_.erase(item.request);
-  topics_[number(agreement_topic::ready)].ready.push_back(item.request);
+  topics_[index_of(agreement_topic::ready)].ready.push_back(item.request);
 }
 
 void agreement_member::close_if_done(time_point now, agreement_topic topic) {
-  const auto& state = topics_[number(topic)];
+  const auto& state = topics_[index_of(topic)];
   if (!state.calls.empty() && state.decided && state.ending.empty())
     close(now, topic);
 }
 
 void agreement_member::close(time_point now, agreement_topic topic) {
-  auto& state = topics_[number(topic)];
+  auto& state = topics_[index_of(topic)];
   const auto caller = state.calls.front().caller;
   state.calls.pop_front();
   state.ending.clear();
@@ -234,7 +230,7 @@ void agreement_member::drop_overdue(time_point now) {
 
 void agreement_member::report_alone(kept_end kept) {
   const auto id = kept.end.result.request;
-  topics_[number(agreement_topic::ended)].ended.push_back(std::move(kept.end.result));
+  topics_[index_of(agreement_topic::ended)].ended.push_back(std::move(kept.end.result));
   if (!alone_.insert(id).second)
     return;
   alone_order_.push_back(id);
@@ -253,20 +249,20 @@ void agreement_member::connected(time_point now) {
   for (auto& [id, known] : ready_)
     known.told = 0;
   for (const auto topic : agreement_topics)
-    if (const auto& state = topics_[number(topic)]; !state.calls.empty() && !state.decided)
+    if (const auto& state = topics_[index_of(topic)]; !state.calls.empty() && !state.decided)
       vote(now, topic);
 }
 
 void agreement_member::disconnected(time_point now) {
   link_ = link::lost;
   for (const auto topic : agreement_topics)
-    while (!topics_[number(topic)].calls.empty() && !topics_[number(topic)].decided)
+    while (!topics_[index_of(topic)].calls.empty() && !topics_[index_of(topic)].decided)
       close_alone(now, topic);
 }
 
 void agreement_member::sweep(time_point now) {
   for (const auto topic : agreement_topics) {
-    auto& state = topics_[number(topic)];
+    auto& state = topics_[index_of(topic)];
     if (state.calls.empty())
       continue;
     if (now >= state.calls.front().until)

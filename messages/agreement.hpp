@@ -22,6 +22,11 @@ enum class agreement_topic : std::uint8_t {
 inline constexpr agreement_topic agreement_topics[] = {agreement_topic::ended,
                                                        agreement_topic::ready};
 
+/// Where a topic stands among `agreement_topics`.
+[[nodiscard]] constexpr std::size_t index_of(agreement_topic topic) noexcept {
+  return static_cast<std::size_t>(topic) - 1;
+}
+
 /// Limits that every decoded message must keep.
 namespace agreement_limits {
 inline constexpr std::size_t items = 16'384;   ///< of one message; the rest goes with the next
