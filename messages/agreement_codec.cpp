@@ -10,6 +10,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr field_shape item_fields[]{{2, "failure", 1, 0, {}}};
+constexpr field_shape vote_fields[]{{7, "items", agreement_limits::items, 0, item_fields}};
+constexpr field_shape verdict_fields[]{{5, "items", agreement_limits::items, 0, item_fields}};
+constexpr field_shape agreement_fields[]{{1, "vote", 1, 0, vote_fields},
+                                         {2, "verdict", 1, 0, verdict_fields}};
+
 void write(const agreement_item& item, wire::AgreementItem& out) {
   out.set_request(item.request.value);
   if (item.failure) {
@@ -68,11 +74,8 @@ expected<> check_item(const std::string& field, const agreement_item& item, agre
 
 template <class Message>
 expected<std::vector<agreement_item>> read_items(const Message& in, agreement_topic topic) {
-  const auto count = static_cast<std::size_t>(in.items_size());
-  if (count > agreement_limits::items)
-    return refuse("items: {} exceed {}", count, agreement_limits::items);
   std::vector<agreement_item> items;
-  items.reserve(count);
+  items.reserve(static_cast<std::size_t>(in.items_size()));
   for (const auto& one : in.items()) {
     items.push_back(read(one));
     if (auto ok = check_item(fmt::format("items[{}]", items.size() - 1), items.back(), topic); !ok)
@@ -160,8 +163,8 @@ std::string encode(const agreement_verdict& verdict) {
 }
 
 expected<agreement_vote> decode_vote(std::string_view bytes) {
-  const auto message =
-      parse<wire::Agreement>(bytes, agreement_limits::message_bytes, "agreement vote");
+  const auto message = parse<wire::Agreement>(bytes, agreement_limits::message_bytes,
+                                              "agreement vote", agreement_fields);
   if (!message)
     return fail(message.error());
   if (!message->has_vote())
@@ -170,8 +173,8 @@ expected<agreement_vote> decode_vote(std::string_view bytes) {
 }
 
 expected<agreement_verdict> decode_verdict(std::string_view bytes) {
-  const auto message =
-      parse<wire::Agreement>(bytes, agreement_limits::message_bytes, "agreement verdict");
+  const auto message = parse<wire::Agreement>(bytes, agreement_limits::message_bytes,
+                                              "agreement verdict", agreement_fields);
   if (!message)
     return fail(message.error());
   if (!message->has_verdict())

@@ -9,19 +9,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string_view>
+#include <utility>
 
 #include "messages/error.hpp"
 #include "messages/wire.hpp"
+#include "messages/wire_shape.hpp"
 
 namespace baton {
 
-/// Parses bytes as one Protobuf message of at most `limit` bytes.
+/// Parses bytes as one Protobuf message of at most `limit` bytes, with no more messages in it than
+/// `fields` allows.
 template <class Message>
 [[nodiscard]] expected<Message> parse(std::string_view bytes, std::size_t limit,
-                                      std::string_view what) {
+                                      std::string_view what,
+                                      std::span<const field_shape> fields = {}) {
   if (bytes.size() > limit)
     return fail(errc::invalid_argument, "{}: {} bytes exceed {}", what, bytes.size(), limit);
+  if (auto ok = check_shape(bytes, fields, what); !ok)
+    return fail(std::move(ok.error()));
   Message message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return fail(errc::invalid_argument, "{}: {} bytes that are none", what, bytes.size());

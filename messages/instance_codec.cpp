@@ -14,6 +14,18 @@ constexpr std::size_t rank_info_bytes =
     layout_limits::encoded_bytes + wire_limits::manifest_bytes + 1024;
 constexpr std::size_t introduction_bytes = layout_limits::instance_bytes + 1024;
 
+/// What may be in a rank info, an instance and an introduction.
+struct shapes {
+  field_shape rank[1]{{1, "layout", 1, 0, layout_shape()}};
+  field_shape ranks[1]{{1, "ranks", layout_limits::ranks, 0, rank}};
+  field_shape introduction[1]{{4, "instance", 1, 0, ranks}};
+};
+
+const shapes& known_shapes() {
+  static const shapes all;
+  return all;
+}
+
 void write(const rank_info& info, wire::RankInfo& out) {
   write(info.layout, *out.mutable_layout());
   out.set_host(info.host);
@@ -93,7 +105,8 @@ std::string encode(const rank_info& info) {
 }
 
 expected<rank_info> decode_rank_info(std::string_view bytes) {
-  const auto message = parse<wire::RankInfo>(bytes, rank_info_bytes, "rank info");
+  const auto message =
+      parse<wire::RankInfo>(bytes, rank_info_bytes, "rank info", known_shapes().rank);
   if (!message)
     return fail(message.error());
   std::size_t work = layout_work;
@@ -107,8 +120,8 @@ std::string encode(const instance_info& info) {
 }
 
 expected<instance_info> decode_instance_info(std::string_view bytes) {
-  const auto message =
-      parse<wire::InstanceInfo>(bytes, layout_limits::instance_bytes, "instance info");
+  const auto message = parse<wire::InstanceInfo>(bytes, layout_limits::instance_bytes,
+                                                 "instance info", known_shapes().ranks);
   if (!message)
     return fail(message.error());
   return read_checked(*message);
@@ -127,7 +140,8 @@ expected<introduction> decode_introduction(std::string_view bytes) {
   auto intro = read_head(bytes);
   if (!intro || intro->version != protocol_version)
     return intro;
-  const auto message = parse<wire::Introduction>(bytes, introduction_bytes, "introduction");
+  const auto message = parse<wire::Introduction>(bytes, introduction_bytes, "introduction",
+                                                 known_shapes().introduction);
   if (!message)
     return fail(message.error());
   auto instance = read_checked(message->instance());

@@ -120,7 +120,8 @@ std::string encode(const rank_layout& layout) {
 }
 
 expected<rank_layout> decode_layout(std::string_view bytes) {
-  const auto message = parse<wire::RankLayout>(bytes, layout_limits::encoded_bytes, "layout");
+  const auto message =
+      parse<wire::RankLayout>(bytes, layout_limits::encoded_bytes, "layout", layout_shape());
   if (!message)
     return fail(message.error());
   auto layout = read(*message);

@@ -12,6 +12,9 @@ namespace baton {
 
 namespace {
 
+constexpr field_shape manifest_fields[]{{10, "manifest.pools", layout_limits::pools, 0, {}}};
+constexpr field_shape lane_pull_fields[]{{6, "lane pull: ranges", layout_limits::groups, 0, {}}};
+
 /// Whether fields that another kind of share uses are left alone.
 bool is_pure(const wire::PoolShare& in, share_kind kind) {
   const bool placed = kind == share_kind::vmm || kind == share_kind::ipc;
@@ -48,8 +51,6 @@ bool is_sound(const wire::PoolShare& in, share_kind kind) {
 }
 
 expected<> check_shares(const wire::Manifest& in) {
-  if (static_cast<std::size_t>(in.pools_size()) > layout_limits::pools)
-    return fail(errc::invalid_argument, "manifest.pools has {} pools", in.pools_size());
   std::size_t pieces = 0;
   for (int i = 0; i < in.pools_size(); ++i) {
     const auto& pool = in.pools(i);
@@ -117,8 +118,6 @@ expected<> check(const wire::LanePull& in) {
     return fail(errc::invalid_argument, "lane pull: reader, owner or pull is 0");
   if (in.lease_epoch() % 2 == 0)
     return fail(errc::invalid_argument, "lane pull: lease_epoch {} is even", in.lease_epoch());
-  if (static_cast<std::size_t>(in.ranges_size()) > layout_limits::groups)
-    return fail(errc::invalid_argument, "lane pull: {} ranges", in.ranges_size());
   for (const auto& range : in.ranges())
     if (range.group().size() > layout_limits::name_bytes || range.begin() > range.end() ||
         range.end() > wire_limits::tokens ||
@@ -149,7 +148,8 @@ std::string encode(const plane_manifest& manifest) {
 }
 
 expected<plane_manifest> decode_manifest(std::string_view bytes) {
-  const auto parsed = parse<wire::Manifest>(bytes, wire_limits::manifest_bytes, "manifest");
+  const auto parsed =
+      parse<wire::Manifest>(bytes, wire_limits::manifest_bytes, "manifest", manifest_fields);
   if (!parsed)
     return fail(parsed.error());
   const auto& in = *parsed;
@@ -210,7 +210,8 @@ std::string encode(const lane_pull& call) {
 }
 
 expected<lane_pull> decode_lane_pull(std::string_view bytes) {
-  const auto parsed = parse<wire::LanePull>(bytes, manifest_limits::lane_pull_bytes, "lane pull");
+  const auto parsed =
+      parse<wire::LanePull>(bytes, manifest_limits::lane_pull_bytes, "lane pull", lane_pull_fields);
   if (!parsed)
     return fail(parsed.error());
   const auto& in = *parsed;

@@ -11,6 +11,19 @@ static_assert(wire::ErrorCode_MAX == static_cast<int>(last_errc));
 
 namespace {
 
+constexpr field_shape pull_fields[]{{6, "wants", layout_limits::groups, 0, {}}};
+constexpr field_shape table_fields[]{{4, "blocks.tails", wire_limits::beams, 0, {}}};
+constexpr field_shape grant_fields[]{{6, "ranges", layout_limits::groups, 0, {}},
+                                     {7, "blocks", layout_limits::groups, 0, table_fields},
+                                     {8, "right", 1, 0, {}},
+                                     {9, "aux", 1, 0, {}}};
+constexpr field_shape failed_fields[]{{5, "reason", 1, 0, {}}};
+constexpr field_shape cancel_fields[]{{3, "reason", 1, 0, {}}};
+constexpr field_shape envelope_fields[]{
+    {1, "pull_request", 1, 0, pull_fields},   {2, "nothing_to_pull", 1, 0, {}},
+    {3, "slice_grant", 1, 0, grant_fields},   {4, "slice_done", 1, 0, {}},
+    {5, "slice_failed", 1, 0, failed_fields}, {6, "cancel_notice", 1, 0, cancel_fields}};
+
 template <class Message>
 void write_ids(const Message& message, auto& out) {
   out.set_request(message.request.value);
@@ -245,7 +258,8 @@ std::string encode(const wire_message& message) {
 }
 
 expected<wire_message> decode_message(std::string_view bytes) {
-  const auto envelope = parse<wire::Envelope>(bytes, wire_limits::message_bytes, "message");
+  const auto envelope =
+      parse<wire::Envelope>(bytes, wire_limits::message_bytes, "message", envelope_fields);
   if (!envelope)
     return fail(envelope.error());
   auto message = read(*envelope);

@@ -491,12 +491,13 @@ BOOST_AUTO_TEST_CASE(enumerators_of_a_layout_that_do_not_exist_are_refused) {
     check_error(decode_layout(good + number_field(3, number)), "role");
   const auto pool = number_field(1, 257) + number_field(4, 8) + number_field(5, 8);
   check_error(decode_layout(good + bytes_field(9, pool)), "pools[2].kind");
+  const auto sizes = number_field(7, 1) + number_field(8, 1) + number_field(11, 1);
   for (const unsigned role : {8u, 256u}) {
-    const auto group = bytes_field(1, "g") + bytes_field(4, number_field(2, role));
+    const auto group = bytes_field(1, "g") + bytes_field(4, number_field(2, role) + sizes);
     check_error(decode_layout(good + bytes_field(10, group)), "groups[2].buffers[0].role");
   }
   for (const unsigned type : {0u, 7u, 258u}) {
-    const auto group = bytes_field(1, "g") + bytes_field(4, number_field(12, type));
+    const auto group = bytes_field(1, "g") + bytes_field(4, number_field(12, type) + sizes);
     check_error(decode_layout(good + bytes_field(10, group)), "groups[2].buffers[0].type");
   }
 }

@@ -97,6 +97,9 @@ const std::vector<refused_scenario> refused_scenarios{
     {R"({"model": {"state": {"layers": [1], "conv_bytes": 64},
                    "groups": [{"name": "state", "layers": [0, 2, 3]}]}})",
      "model.groups[0].name: \"state\""},
+    // More than there is memory or stack for.
+    {R"({"requests": {"count": 1000001, "tokens": [1]}})", "requests.count: 1000001"},
+    {R"({"model": {"layers": 8192}, "context": {"tp": 129}})", "context.tp: 129 ranks"},
     // The sides.
     {R"({"context": {"tp": 0}})", "context.tp: 0"},
     {R"({"generation": {"pp": 5}})", "generation.pp"},
@@ -300,6 +303,26 @@ BOOST_AUTO_TEST_CASE(state_takes_one_block_a_request) {
 BOOST_AUTO_TEST_CASE(cached_tokens_may_be_all_tokens) {
   BOOST_TEST(
       parse_patched(R"({"requests": [{"id": 1, "tokens": 9, "cached_tokens": 9}]})").has_value());
+}
+
+BOOST_AUTO_TEST_CASE(deep_and_long_text_is_refused_in_few_words) {
+  const auto refused = [](std::string value) {
+    auto text = base().dump();
+    text.replace(text.find("\"base\""), 6, value);
+    const auto result = parse_scenario(text);
+    BOOST_TEST_REQUIRE(!result.has_value());
+    BOOST_TEST(result.error().text.size() < 1000u);
+    return result.error().text;
+  };
+  // Once every level was a frame of the stack when the text was written.
+  const std::string deep(1'000'000, '[');
+  BOOST_TEST(refused(deep + std::string(deep.size(), ']')).starts_with("name[0][0]"));
+  const std::string levels(20, '[');
+  BOOST_TEST(refused(levels + std::string(levels.size(), ']')) == "name: a list must be a string");
+  const std::string value(100'000, 'x');
+  BOOST_TEST(refused("\"x\", \"" + value + "\": 1").find("xxx...: is not a known field") !=
+             std::string::npos);
+  BOOST_TEST(refused(value).starts_with("the scenario is not JSON"));
 }
 
 BOOST_AUTO_TEST_CASE(text_that_is_no_json_is_refused) {

@@ -13,6 +13,9 @@ namespace {
 
 using nlohmann::json;
 
+/// A scenario has five; what is deeper is not looked at.
+constexpr std::size_t most_levels = 32;
+
 /// Follows the parser through objects and lists.
 class key_watch {
 public:
@@ -26,6 +29,9 @@ public:
     case object_start:
     case array_start:
       count_element();
+      if (open_.size() == most_levels)
+        refuse("{}: lies deeper than {} levels; a scenario needs no more than five", cut(path()),
+               most_levels);
       open_.push_back({event == array_start, {}, {}, 0});
       break;
     case object_end:
@@ -56,7 +62,7 @@ private:
   void see_key(const std::string& key) {
     open_.back().key = key;
     if (!open_.back().keys.insert(key).second)
-      refuse("{}: is given twice; keep one", path());
+      refuse("{}: is given twice; keep one", cut(path()));
   }
 
   [[nodiscard]] std::string path() const {
@@ -75,6 +81,8 @@ private:
 } // namespace
 
 json parse_document(std::string_view text) {
+  if (text.size() > most_document_bytes)
+    refuse("the scenario: has {} bytes, at most {} are read", text.size(), most_document_bytes);
   key_watch watch;
   return json::parse(
       text, [&](int, json::parse_event_t event, json& parsed) { return watch.see(event, parsed); });

@@ -4,10 +4,22 @@ namespace baton::handoff {
 
 using nlohmann::json;
 
+std::string cut(std::string text, std::size_t longest) {
+  if (text.size() > longest)
+    text.replace(longest, std::string::npos, "...");
+  return text;
+}
+
+std::string shown(const json& value) {
+  if (value.is_structured() && !value.empty())
+    return value.is_array() ? "a list" : "an object";
+  return cut(value.dump());
+}
+
 std::uint64_t read_number(const json& value, const std::string& path, bounds limits) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() < limits.least ||
       value.get<std::uint64_t>() > limits.most)
-    refuse("{}: {} must be a whole number from {} to {}", path, value.dump(), limits.least,
+    refuse("{}: {} must be a whole number from {} to {}", path, shown(value), limits.least,
            limits.most);
   return value.get<std::uint64_t>();
 }
@@ -22,19 +34,19 @@ std::vector<std::uint32_t> read_numbers(const json& value, const std::string& pa
 
 std::string read_text(const json& value, const std::string& path) {
   if (!value.is_string())
-    refuse("{}: {} must be a string", path, value.dump());
+    refuse("{}: {} must be a string", path, shown(value));
   return value.get<std::string>();
 }
 
 bool read_flag(const json& value, const std::string& path) {
   if (!value.is_boolean())
-    refuse("{}: {} must be true or false", path, value.dump());
+    refuse("{}: {} must be true or false", path, shown(value));
   return value.get<bool>();
 }
 
 const json::array_t& read_list(const json& value, const std::string& path) {
   if (!value.is_array())
-    refuse("{}: {} must be a list", path, value.dump());
+    refuse("{}: {} must be a list", path, shown(value));
   return value.get_ref<const json::array_t&>();
 }
 
@@ -63,7 +75,7 @@ const json* object_reader::optional(std::string_view field) {
 void object_reader::close() const {
   for (const auto& [field, value] : object_.items())
     if (!known_.contains(field))
-      refuse("{}: is not a known field; remove it (known here: {})", path_of(field),
+      refuse("{}: is not a known field; remove it (known here: {})", path_of(cut(field)),
              fmt::join(known_, ", "));
 }
 

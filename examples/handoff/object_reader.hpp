@@ -26,6 +26,11 @@ template <class... Args>
   throw bad_field{fmt::format(format, std::forward<Args>(args)...)};
 }
 
+/// A text from a scenario, for use in ours: so many bytes of it at most.
+[[nodiscard]] std::string cut(std::string text, std::size_t longest = 100);
+/// A value, for use in texts.
+[[nodiscard]] std::string shown(const nlohmann::json& value);
+
 /// Inclusive bounds of a number.
 struct bounds {
   std::uint64_t least = 0;
@@ -58,7 +63,7 @@ template <class T>
       return meaning;
     names.push_back(name);
   }
-  refuse("{}: \"{}\" is not known; use one of: {}", path, text, fmt::join(names, ", "));
+  refuse("{}: \"{}\" is not known; use one of: {}", path, cut(text), fmt::join(names, ", "));
 }
 
 /// Takes the fields out of one JSON object, each at most once, and refuses what is left over. All

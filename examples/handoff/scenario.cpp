@@ -120,7 +120,7 @@ memory_spec read_memory(const std::string& text, const std::string& path) {
       spec.on_gpu() ? colon == std::string_view::npos || spec.device : memory == "host";
   if (!known)
     refuse("{}: \"{}\" is not known; use one of: host, cuda, cuda:N, cuda-vmm, cuda-vmm:N", path,
-           text);
+           cut(text));
   return spec;
 }
 
@@ -228,7 +228,7 @@ request_spec read_request(const json& object, const std::string& path,
 
 std::vector<request_spec> read_request_series(const json& object) {
   object_reader reader{object, "requests"};
-  const auto count = reader.number("count", {1, 10'000'000});
+  const auto count = reader.number("count", {1, 1'000'000});
   const auto lengths = read_numbers(reader.required("tokens"), "requests.tokens", token_count);
   reader.close();
   if (lengths.empty())
@@ -266,11 +266,11 @@ rank_name read_who(const json& value, const std::string& path, const per_side<si
     const auto rank = parse_number(std::string_view{text}.substr(prefix.size()));
     const auto ranks = sides[side].tp * sides[side].pp;
     if (!rank || *rank >= ranks)
-      refuse("{}: \"{}\" is not a rank; the {} side has ranks 0 to {}", path, text, to_string(side),
-             ranks - 1);
+      refuse("{}: \"{}\" is not a rank; the {} side has ranks 0 to {}", path, cut(text),
+             to_string(side), ranks - 1);
     return {side, *rank};
   }
-  refuse("{}: \"{}\" is not a rank; write \"context:N\" or \"generation:N\"", path, text);
+  refuse("{}: \"{}\" is not a rank; write \"context:N\" or \"generation:N\"", path, cut(text));
 }
 
 fault_action read_action(const json& value, const std::string& path) {
@@ -369,7 +369,9 @@ expected<scenario> parse_scenario(std::string_view text) {
   } catch (const bad_field& problem) {
     return fail(errc::invalid_argument, "{}", problem.what());
   } catch (const json::exception& problem) {
-    return fail(errc::invalid_argument, "the scenario is not JSON: {}", problem.what());
+    constexpr std::size_t longest = 500; // the parser repeats what it read last
+    return fail(errc::invalid_argument, "the scenario is not JSON: {}",
+                cut(problem.what(), longest));
   }
 }
 

@@ -14,7 +14,14 @@ namespace {
 
 using instances = per_side<std::vector<rank_layout>>;
 
+/// Layers of all ranks of one side: what is said of each takes memory.
+constexpr std::uint64_t most_layers = 1u << 20;
+
 expected<std::vector<rank_layout>> build_side(const scenario& run, instance_role side) {
+  if (const auto tp = run.sides[side].tp; std::uint64_t{tp} * run.model.layers > most_layers)
+    return fail(errc::invalid_argument,
+                "{}.tp: {} ranks that hold {} layers are more than {} layers; use fewer",
+                to_string(side), tp, run.model.layers, most_layers);
   auto ranks = build_instance(run.model, run.sides[side], side, std::string{to_string(side)});
   if (!ranks)
     return ranks;

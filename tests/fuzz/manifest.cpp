@@ -1,0 +1,9 @@
+#include "messages/manifest.hpp"
+#include "tests/fuzz/target.hpp"
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace baton;
+  fuzz::check_decoder(fuzz::text_of(data, size), {},
+                      [](std::string_view bytes) { return decode_manifest(bytes); });
+  return 0;
+}
