@@ -114,6 +114,45 @@ void check_lookups(const tests::instances& given, const pair_table& table, std::
   BOOST_TEST_REQUIRE((idle == table.idle.end()));
 }
 
+/// What one receiver works out for itself is what the whole table says of it.
+void check_receiver_rows(const tests::instances& given, const pair_table& table,
+                         std::uint32_t context_dp, std::uint32_t generation_dp) {
+  for (const auto& rank : given.generation) {
+    if (rank.dp_rank() != generation_dp)
+      continue;
+    const auto row = make_receiver_row(given.context, context_dp, given.generation, rank);
+    BOOST_REQUIRE(row.has_value());
+    const auto sources = table.sources_of(rank.rank);
+    BOOST_TEST_REQUIRE(row->sources.size() == sources.size());
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      BOOST_TEST_REQUIRE((row->sources[i].pair == *table.find(sources[i], rank.rank)));
+      BOOST_TEST_REQUIRE(row->sources[i].receivers == table.receivers_of(sources[i]).size());
+    }
+    std::vector<std::uint32_t> idle;
+    for (const auto& [source, teller] : table.idle)
+      if (teller == rank.rank)
+        idle.push_back(source);
+    BOOST_TEST_REQUIRE(row->idle == idle);
+  }
+}
+
+/// The same of one source, with the tables of all dp groups of the generation.
+void check_source_row(const tests::instances& given, const rank_layout& source) {
+  std::map<std::uint32_t, rank_pair> expected;
+  for (std::uint32_t dp = 0; dp < given.generation[0].dp_size(); ++dp) {
+    const auto table = make_pairs(given.context, source.dp_rank(), given.generation, dp);
+    BOOST_REQUIRE(table.has_value());
+    for (const auto receiver : table->receivers_of(source.rank))
+      expected.emplace(receiver, *table->find(source.rank, receiver));
+  }
+  const auto row = make_source_row(given.context, source, given.generation);
+  BOOST_REQUIRE(row.has_value());
+  BOOST_TEST_REQUIRE(row->size() == expected.size());
+  auto next = expected.begin();
+  for (const auto& pair : *row)
+    BOOST_TEST_REQUIRE((pair == (next++)->second));
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(pairs)
@@ -185,6 +224,9 @@ BOOST_AUTO_TEST_CASE(a_dp_rank_out_of_range_is_refused_by_name) {
   BOOST_REQUIRE(!wrong_context);
   BOOST_TEST((wrong_context.error().code == errc::invalid_argument));
   BOOST_TEST(wrong_context.error().text.find("context dp rank 2") != std::string::npos);
+  const auto wrong_row = make_receiver_row(context, 2, generation, generation[0]);
+  BOOST_REQUIRE(!wrong_row);
+  BOOST_TEST(wrong_row.error().text == wrong_context.error().text);
   const auto wrong_generation = make_pairs(context, 0, generation, 1);
   BOOST_REQUIRE(!wrong_generation);
   BOOST_TEST(wrong_generation.error().text.find("generation dp rank 1") != std::string::npos);
@@ -199,6 +241,10 @@ BOOST_AUTO_TEST_CASE(a_head_that_nobody_holds_is_named) {
   BOOST_TEST((table.error().code == errc::incompatible_layout));
   BOOST_TEST(table.error().text.find("head 3 of layer 1 key") != std::string::npos,
              table.error().text);
+  const auto row = make_receiver_row(context, 0, generation, generation[0]);
+  BOOST_REQUIRE(!row);
+  BOOST_TEST(row.error().text == table.error().text);
+  BOOST_TEST(!make_source_row(context, context[0], generation));
 }
 
 BOOST_AUTO_TEST_CASE(an_unknown_pair_is_not_found) {
@@ -221,6 +267,10 @@ BOOST_AUTO_TEST_CASE(random_instances_are_covered_head_by_head) {
       BOOST_REQUIRE_MESSAGE(table.has_value(), (table ? "" : table.error().text));
       check_coverage(given, *table, context_dp, generation_dp);
       check_lookups(given, *table, context_dp, generation_dp);
+      check_receiver_rows(given, *table, context_dp, generation_dp);
+      check_source_row(
+          given, given.context[tests::pick(random, 0,
+                                           static_cast<std::uint32_t>(given.context.size() - 1))]);
     }
   }
 }

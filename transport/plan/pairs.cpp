@@ -198,15 +198,30 @@ std::vector<std::uint32_t> ranks_of(std::span<const rank_layout> instance, std::
   return ranks;
 }
 
-void add_idle(pair_table& table, std::span<const std::uint32_t> sources,
-              std::span<const std::uint32_t> tellers) {
-  std::vector<std::uint32_t> used;
-  for (const auto& pair : table.pairs)
-    used.push_back(pair.source);
-  std::ranges::sort(used);
-  for (auto source : sources)
+/// Calls `take` for each context rank of `sources` that is not in `used` (sorted), and the rank
+/// that tells it so.
+template <class Take>
+void for_each_idle(std::span<const std::uint32_t> sources, std::span<const std::uint32_t> used,
+                   std::span<const std::uint32_t> tellers, Take take) {
+  for (const auto source : sources)
     if (!std::ranges::binary_search(used, source))
-      table.idle.push_back({source, tellers[source % tellers.size()]});
+      take(source, tellers[source % tellers.size()]);
+}
+
+/// Calls `take` with each generation rank that `wanted` picks and its pairs, in rank order.
+template <class Wanted, class Take>
+expected<> for_each_receiver(std::span<const rank_layout> context, std::uint32_t context_dp,
+                             std::span<const rank_layout> generation, Wanted wanted, Take take) {
+  const source_index sources{context, context_dp};
+  for (const auto& rank : generation) {
+    if (!wanted(rank))
+      continue;
+    auto pairs = receiver{sources, rank}.pairs();
+    if (!pairs)
+      return fail(std::move(pairs.error()));
+    take(rank, std::move(*pairs));
+  }
+  return {};
 }
 
 std::pair<std::uint32_t, std::uint32_t> table_key(const rank_pair& pair) {
@@ -250,19 +265,74 @@ expected<pair_table> make_pairs(std::span<const rank_layout> context, std::uint3
     return fail(std::move(ok.error()));
   if (auto ok = check_dp(generation, generation_dp, "generation"); !ok)
     return fail(std::move(ok.error()));
-
-  const source_index sources{context, context_dp};
   pair_table table;
-  for (const auto& rank : generation) {
-    if (rank.dp_rank() != generation_dp)
-      continue;
-    auto pairs = receiver{sources, rank}.pairs();
-    if (!pairs)
-      return fail(std::move(pairs.error()));
-    std::ranges::move(*pairs, std::back_inserter(table.pairs));
-  }
-  add_idle(table, ranks_of(context, context_dp), ranks_of(generation, generation_dp));
+  std::vector<std::uint32_t> used;
+  auto done = for_each_receiver(
+      context, context_dp, generation,
+      [&](const rank_layout& rank) { return rank.dp_rank() == generation_dp; },
+      [&](const rank_layout&, std::vector<rank_pair> pairs) {
+        for (auto& pair : pairs) {
+          used.push_back(pair.source);
+          table.pairs.push_back(std::move(pair));
+        }
+      });
+  if (!done)
+    return fail(std::move(done.error()));
+  std::ranges::sort(used);
+  for_each_idle(ranks_of(context, context_dp), used, ranks_of(generation, generation_dp),
+                [&](std::uint32_t source, std::uint32_t teller) {
+                  table.idle.push_back({source, teller});
+                });
   return table;
+}
+
+expected<receiver_row> make_receiver_row(std::span<const rank_layout> context,
+                                         std::uint32_t context_dp,
+                                         std::span<const rank_layout> generation,
+                                         const rank_layout& destination) {
+  if (auto ok = check_dp(context, context_dp, "context"); !ok)
+    return fail(std::move(ok.error()));
+  const auto dp = destination.dp_rank();
+  receiver_row row;
+  std::vector<std::uint32_t> used; // once for each receiver
+  auto done = for_each_receiver(
+      context, context_dp, generation,
+      [&](const rank_layout& rank) { return rank.dp_rank() == dp; },
+      [&](const rank_layout& rank, std::vector<rank_pair> pairs) {
+        for (auto& pair : pairs) {
+          used.push_back(pair.source);
+          if (rank.rank == destination.rank)
+            row.sources.push_back({std::move(pair), 0});
+        }
+      });
+  if (!done)
+    return fail(std::move(done.error()));
+  std::ranges::sort(used);
+  for (auto& source : row.sources)
+    source.receivers =
+        static_cast<std::uint32_t>(std::ranges::equal_range(used, source.pair.source).size());
+  for_each_idle(ranks_of(context, context_dp), used, ranks_of(generation, dp),
+                [&](std::uint32_t source, std::uint32_t teller) {
+                  if (teller == destination.rank)
+                    row.idle.push_back(source);
+                });
+  return row;
+}
+
+expected<std::vector<rank_pair>> make_source_row(std::span<const rank_layout> context,
+                                                 const rank_layout& source,
+                                                 std::span<const rank_layout> generation) {
+  std::vector<rank_pair> row;
+  auto done = for_each_receiver(
+      context, source.dp_rank(), generation, [](const rank_layout&) { return true; },
+      [&](const rank_layout&, std::vector<rank_pair> pairs) {
+        for (auto& pair : pairs)
+          if (pair.source == source.rank)
+            row.push_back(std::move(pair));
+      });
+  if (!done)
+    return fail(std::move(done.error()));
+  return row;
 }
 
 } // namespace baton

@@ -53,6 +53,17 @@ struct pair_table {
   [[nodiscard]] std::vector<std::uint32_t> receivers_of(std::uint32_t source) const;
 };
 
+/// What one generation rank has to do with one dp group of a context instance: its part of the
+/// `pair_table`.
+struct receiver_row {
+  struct source {
+    rank_pair pair;
+    std::uint32_t receivers = 0; ///< how many ranks pull from it, this one included
+  };
+  std::vector<source> sources;     ///< ascending; the first of them carries the aux data
+  std::vector<std::uint32_t> idle; ///< context ranks that it tells that nobody pulls from them
+};
+
 /// Computes the table for one request's dp groups (0 without attention data parallelism).
 /// Both instances must be complete, in rank order, and `compatible_instances`.
 ///
@@ -63,5 +74,22 @@ struct pair_table {
                                               std::uint32_t context_dp,
                                               std::span<const rank_layout> generation,
                                               std::uint32_t generation_dp);
+
+/// Computes what the table says of one generation rank, without keeping the rest of it. Of both
+/// instances only the ranks of the two dp groups need be given.
+///
+/// @returns as `make_pairs`.
+[[nodiscard]] expected<receiver_row> make_receiver_row(std::span<const rank_layout> context,
+                                                       std::uint32_t context_dp,
+                                                       std::span<const rank_layout> generation,
+                                                       const rank_layout& destination);
+
+/// Computes what the tables of a context rank's dp group with each dp group of the generation say
+/// of that rank, without keeping the rest: its pairs with all of its receivers, ascending.
+///
+/// @returns as `make_pairs`.
+[[nodiscard]] expected<std::vector<rank_pair>>
+make_source_row(std::span<const rank_layout> context, const rank_layout& source,
+                std::span<const rank_layout> generation);
 
 } // namespace baton
