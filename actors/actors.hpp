@@ -44,13 +44,19 @@ using door_actor = caf::typed_actor<
     // Directory: answers the encoded `instance_info` once all ranks are enlisted.
     caf::replies_to<atom::describe>::with<std::string>,
     // Directory: takes an encoded `agreement_vote`. The encoded verdict goes to the sender, as a
-    // message of its own (`voter_actor`).
-    caf::reacts_to<atom::agree, std::string>>;
+    // message of its own (`member_actor`).
+    caf::reacts_to<atom::agree, std::string>,
+    // Directory: answers the encoded `request_ticket` of all ranks that compute a request, which
+    // the given rank does; waits for each of them at most so many ms.
+    caf::replies_to<atom::collect, std::uint32_t, std::uint64_t, std::uint64_t>::with<std::string>>;
 
-/// Who votes for a rank, and hears the verdicts.
-using voter_actor = caf::typed_actor<
+/// Who speaks for a rank to its directory: enlists it, votes for it, and is asked by it.
+using member_actor = caf::typed_actor<
     // Takes an encoded `agreement_verdict`.
-    caf::reacts_to<atom::agreed, std::string>>;
+    caf::reacts_to<atom::agreed, std::string>,
+    // Answers the encoded `request_ticket` of the rank for a request; waits at most so many ms for
+    // the request to be ready for that.
+    caf::replies_to<atom::ticket, std::uint64_t, std::uint64_t>::with<std::string>>;
 
 /// A send or receive session: the shell of a `send_protocol` or a `receive_protocol`.
 using session_actor = caf::typed_actor<
@@ -74,6 +80,9 @@ using transceiver_actor = caf::typed_actor<
     // Context: takes in requests that the generation side is to ask for first; answers those that
     // it has asked for since the last answer.
     caf::replies_to<atom::prepare, std::vector<context_request>>::with<preparation>,
+    // Context: answers the parameters of a request, with its ticket if all ranks have theirs within
+    // so many ms.
+    caf::replies_to<atom::params, request_id, std::int64_t>::with<disaggregated_params>,
     // Generation: receives; answered with the outcome when the request has ended.
     caf::replies_to<atom::receive, receive_request>::with<outcome>,
     // Generation: starts a receive; answered when it is accepted.
@@ -111,6 +120,8 @@ using transceiver_actor = caf::typed_actor<
     caf::reacts_to<atom::describe, std::string, expected<instance_info>>,
     // What the ranks of this instance agree on, or why they cannot be asked.
     caf::reacts_to<atom::agreed, expected<agreement_verdict>>,
+    // The directory wants this rank's ticket; by way of the `member_actor`.
+    caf::replies_to<atom::ticket, std::uint64_t, std::uint64_t>::with<std::string>,
     // A peer knocks; by way of the door.
     caf::replies_to<atom::introduce, std::string,
                     caf::strong_actor_ptr>::with<std::string, caf::strong_actor_ptr>,

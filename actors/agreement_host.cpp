@@ -20,8 +20,8 @@ agreement_board& agreement_host::board_of(std::uint32_t rank) {
   return boards_.at(groups_ == 1 ? 0 : rank % tp_size_);
 }
 
-std::optional<voter_actor> agreement_host::vote(time_point now, agreement_vote vote,
-                                                voter_actor voter) {
+std::optional<member_actor> agreement_host::vote(time_point now, agreement_vote vote,
+                                                member_actor voter) {
   const auto rank = vote.rank;
   auto& known = voters_[rank];
   const bool fresh = known.voter != voter;

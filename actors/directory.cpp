@@ -6,6 +6,7 @@
 #include "actors/caf_error.hpp"
 #include "actors/connect.hpp"
 #include "actors/log.hpp"
+#include "actors/ticket_collection.hpp"
 
 namespace baton {
 namespace {
@@ -36,6 +37,7 @@ expected<> directory_state::enlist(rank_info info) {
                 "rank {} of '{}' was replaced by another process; end this one", rank.rank,
                 rank.instance);
   ranks.resize(first.ranks());
+  members.resize(first.ranks());
   auto& place = ranks[rank.rank];
   auto before = std::exchange(place, std::move(info));
   if (complete()) {
@@ -92,10 +94,12 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
         auto info = decode_rank_info(bytes);
         if (!info)
           return to_caf(info.error());
+        const auto rank = info->layout.rank;
         if (auto ok = self->state.enlist(std::move(*info)); !ok) {
           log().warn("{}", ok.error().text);
           return to_caf(ok.error());
         }
+        self->state.members[rank] = caf::actor_cast<member_actor>(self->current_sender());
         self->state.answer_waiting();
         return caf::unit;
       },
@@ -124,10 +128,14 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
           return;
         if (const auto fresh =
                 state.agreement->vote(self->clock().now(), std::move(*vote),
-                                      caf::actor_cast<voter_actor>(self->current_sender())))
+                                      caf::actor_cast<member_actor>(self->current_sender())))
           self->monitor(*fresh);
         if (state.agreement->start_ticking())
           self->delayed_send(self, options.sweep, atom::sweep_v);
+      },
+      [self](atom::collect, std::uint32_t asker, std::uint64_t request, std::uint64_t patience_ms) {
+        return collect_tickets(self, self->state, asker, request_id{request},
+                               read_patience(patience_ms));
       },
       [self, options](atom::sweep) {
         if (self->state.agreement->tick(self->clock().now()))

@@ -13,7 +13,7 @@ namespace baton {
 
 /// Knows all ranks of one instance; lives on its rank 0, behind the door. Ranks enlist with it,
 /// again after it was restarted; it describes the instance once all have. Ranks that agree on what
-/// their status calls return vote here.
+/// their status calls return vote here, and here the tickets of all ranks are put together.
 struct directory_state {
   static inline const char* name = "baton.directory";
 
@@ -30,6 +30,7 @@ struct directory_state {
 
   rank_layout first; ///< of rank 0, which the others must match
   std::vector<std::optional<rank_info>> ranks;
+  std::vector<member_actor> members; ///< by rank; null if it cannot be asked
   std::deque<incarnation> replaced; ///< the last lives that were
   std::deque<asker> waiting;        ///< longest first
 
@@ -47,8 +48,10 @@ using directory_actor = caf::typed_actor<
     caf::reacts_to<atom::enlist, std::string>,
     // Answers the encoded `instance_info` once all ranks are enlisted.
     caf::replies_to<atom::describe>::with<std::string>,
-    // Takes an encoded `agreement_vote`; the verdict goes to the sender, a `voter_actor`.
+    // Takes an encoded `agreement_vote`; the verdict goes to the sender, a `member_actor`.
     caf::reacts_to<atom::agree, std::string>,
+    // Collects tickets, see `door_actor`.
+    caf::replies_to<atom::collect, std::uint32_t, std::uint64_t, std::uint64_t>::with<std::string>,
     // INTERNAL: time to look who is late.
     caf::reacts_to<atom::sweep>>;
 

@@ -36,6 +36,13 @@ directory_client(directory_client_actor::stateful_pointer<directory_client_state
       },
       [self](atom::agree, std::string& bytes) { self->state.vote(std::move(bytes)); },
       [self](atom::agreed, const std::string& bytes) { self->state.agreed(bytes); },
+      [self](atom::collect, std::uint64_t request, std::uint64_t patience_ms) {
+        return self->state.collect(request, patience_ms);
+      },
+      [self](atom::ticket, std::uint64_t request,
+             std::uint64_t patience_ms) -> caf::result<std::string> {
+        return self->delegate(self->state.owner, atom::ticket_v, request, patience_ms);
+      },
   };
 }
 
@@ -110,6 +117,14 @@ void directory_client_state::agreed(const std::string& bytes) {
   if (!verdict)
     return log().warn("a verdict was dropped: {}", verdict.error().text);
   self->send(owner, atom::agreed_v, std::move(verdict));
+}
+
+caf::result<std::string> directory_client_state::collect(std::uint64_t request,
+                                                         std::uint64_t patience_ms) {
+  if (!watched)
+    return to_caf({errc::peer_lost,
+                   fmt::format("the directory at {} cannot be reached", errand.endpoint)});
+  return self->delegate(watched, atom::collect_v, rank->layout.rank, request, patience_ms);
 }
 
 void directory_client_state::retry_later() {

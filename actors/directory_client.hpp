@@ -17,12 +17,14 @@ struct directory_errand {
   std::chrono::milliseconds patience{10'000};
 };
 
-/// INTERNAL to the rank, but for the verdicts.
-using directory_client_actor = voter_actor::extend<
+/// INTERNAL to the rank, but for what makes it its `member_actor`.
+using directory_client_actor = member_actor::extend<
     // Time to try again.
     caf::reacts_to<atom::retry, std::uint64_t>,
     // Passes an encoded `agreement_vote` on, if the directory can be reached.
-    caf::reacts_to<atom::agree, std::string>>;
+    caf::reacts_to<atom::agree, std::string>,
+    // Has the directory collect the tickets of a request; see `door_actor`.
+    caf::replies_to<atom::collect, std::uint64_t, std::uint64_t>::with<std::string>>;
 
 struct directory_client_state {
   explicit directory_client_state(
@@ -39,6 +41,7 @@ struct directory_client_state {
   void retry_later();
   void vote(std::string bytes);
   void agreed(const std::string& bytes);
+  caf::result<std::string> collect(std::uint64_t request, std::uint64_t patience_ms);
 
   directory_client_actor::stateful_pointer<directory_client_state> self;
   rank_context_ptr rank;
@@ -53,7 +56,7 @@ struct directory_client_state {
 
 /// Asks a directory for its instance until it answers, and tells `owner` (`atom::describe`). Where
 /// this rank is enlisted, it also votes for it, and tells `owner` the verdicts, or that the
-/// directory was lost (`atom::agreed`).
+/// directory was lost (`atom::agreed`), and passes on what the two ask each other about tickets.
 directory_client_actor::behavior_type
 directory_client(directory_client_actor::stateful_pointer<directory_client_state> self,
                  rank_context_ptr rank, transceiver_actor owner, directory_errand errand);

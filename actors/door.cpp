@@ -32,6 +32,12 @@ door_actor::behavior_type door(door_actor::stateful_pointer<door_state> self, ra
           return no_directory();
         return self->delegate(listing, atom::agree_v, std::move(vote));
       },
+      [self, listing, no_directory](atom::collect, std::uint32_t asker, std::uint64_t request,
+                                    std::uint64_t patience_ms) -> caf::result<std::string> {
+        if (!listing)
+          return no_directory();
+        return self->delegate(listing, atom::collect_v, asker, request, patience_ms);
+      },
   };
 }
 

@@ -3,8 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "actors/tickets.hpp"
+
 namespace baton {
 namespace {
+
+/// Of errors of a read by ticket: whether asking may help.
+bool says_stale(errc code) {
+  return code == errc::lease_revoked || code == errc::invalid_argument;
+}
 
 const group_range* find_range(const std::vector<group_range>& ranges, const std::string& group) {
   const auto found = std::ranges::find(ranges, group, &group_range::group);
@@ -22,13 +29,37 @@ void receive_protocol::start(time_point now) {
   pass_once(probe_point::introduced);
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(spec_.deadline - now);
   const auto remaining = std::max(left, std::chrono::milliseconds{0});
+  auto by_ticket = take_tickets();
   for (const auto& source : spec_.route.sources)
     ask(source, remaining);
   for (const auto& idle : spec_.route.idle)
     backend_.send(idle.peer,
                   nothing_to_pull{spec_.request.request, spec_.pull, spec_.rank, remaining});
   pass_once(probe_point::requested);
+  for (auto& [source, grant] : by_ticket)
+    read(*source, std::move(grant));
   finish_if_complete();
+}
+
+std::vector<std::pair<const source_route*, slice_grant>> receive_protocol::take_tickets() {
+  std::vector<std::pair<const source_route*, slice_grant>> all;
+  const auto& ticket = spec_.request.context.ticket;
+  for (const auto& source : spec_.route.sources) {
+    if (!ticket)
+      break;
+    auto grants = grants_of(*ticket, spec_.request.request, spec_.pull, source, wants_of(source));
+    auto& state = tickets_[source.rank];
+    state.use = grants.empty() ? ticket_use::refused : ticket_use::used;
+    if (grants.empty())
+      continue;
+    state.first = grants.front().right;
+    spec_.progress[source.rank] = {grants.front().offer, {}, std::nullopt};
+    for (auto& grant : grants) {
+      state.reading.insert(grant.slice);
+      all.emplace_back(&source, std::move(grant));
+    }
+  }
+  return all;
 }
 
 void receive_protocol::ask(const source_route& source, std::chrono::milliseconds remaining) {
@@ -45,6 +76,8 @@ void receive_protocol::ask(const source_route& source, std::chrono::milliseconds
   message.have_offer = progress.offer;
   message.wants_aux = source.carries_aux;
   message.remaining = remaining;
+  if (const auto& ticket = tickets_[source.rank]; ticket.use == ticket_use::used)
+    message.ticket = ticket.first;
   backend_.send(source.peer, std::move(message));
 }
 
@@ -65,6 +98,10 @@ void receive_protocol::handle(const session_input& input) {
 }
 
 void receive_protocol::grant(const source_route& source, const slice_grant& grant) {
+  if (auto& ticket = tickets_[source.rank]; !ticket.reading.empty()) {
+    ticket.waiting.insert_or_assign(grant.slice, grant);
+    return;
+  }
   auto& progress = spec_.progress[source.rank];
   // The source offers the request anew: what an earlier offer brought is no part of this one.
   if (progress.offer != grant.offer) {
@@ -92,14 +129,19 @@ void receive_protocol::grant(const source_route& source, const slice_grant& gran
     end(attempt_failure{ok.error(), false});
     return;
   }
+  read(source, grant);
+}
+
+void receive_protocol::read(const source_route& source, slice_grant grant) {
   if (state_ == session_state::ready)
     backend_.report(first_grant{});
   state_ = session_state::transferring;
   pass_once(probe_point::granted);
-  pulling_.emplace(id, grant);
-  backend_.pull(source.rank, grant.slice,
-                pull_job{source.peer, grant.right, grant.ranges, grant.blocks, spec_.request.blocks,
-                         spec_.request.after});
+  pull_job job{source.peer,  grant.right,          grant.ranges,
+               grant.blocks, spec_.request.blocks, spec_.request.after};
+  const auto slice = grant.slice;
+  pulling_.emplace(std::pair{source.rank, slice}, std::move(grant));
+  backend_.pull(source.rank, slice, std::move(job));
   pass_once(probe_point::pulling);
 }
 
@@ -111,9 +153,12 @@ void receive_protocol::pulled(std::uint32_t source, std::uint32_t slice,
   auto& grant = node.mapped();
   const auto route = std::find_if(spec_.route.sources.begin(), spec_.route.sources.end(),
                                   [&](const auto& r) { return r.rank == source; });
+  const bool by_ticket = tickets_[source].reading.erase(slice) != 0;
   if (!result) {
-    backend_.send(route->peer,
-                  slice_failed{grant.request, grant.pull, grant.offer, slice, result.error()});
+    backend_.send(route->peer, slice_failed{grant.request, grant.pull, grant.offer, slice,
+                                            result.error(), by_ticket});
+    if (by_ticket && says_stale(result.error().code))
+      return fall_back(*route);
     end(attempt_failure{result.error(), retryable(result.error().code)});
     return;
   }
@@ -122,10 +167,28 @@ void receive_protocol::pulled(std::uint32_t source, std::uint32_t slice,
   if (grant.last)
     progress.last = slice;
   backend_.report(slice_validated{source, grant.offer, slice, grant.last, grant.ranges,
-                                  std::move(grant.aux), std::move(*result)});
+                                  std::move(grant.aux), std::move(*result), tickets_[source].use});
   pass_once(probe_point::done);
   backend_.send(route->peer, slice_done{grant.request, grant.pull, grant.offer, slice});
   finish_if_complete();
+  read_what_waits(*route);
+}
+
+void receive_protocol::fall_back(const source_route& source) {
+  auto& ticket = tickets_[source.rank];
+  ticket.use = ticket_use::refused;
+  if (ticket.lost)
+    lost(source, *ticket.lost);
+  read_what_waits(source);
+}
+
+void receive_protocol::read_what_waits(const source_route& source) {
+  auto& ticket = tickets_[source.rank];
+  if (!ticket.reading.empty())
+    return;
+  for (const auto& [slice, waiting] : std::exchange(ticket.waiting, {}))
+    if (state_ < session_state::fully_transferred)
+      grant(source, waiting);
 }
 
 void receive_protocol::lost(const source_route& source, bool gone) {
@@ -133,8 +196,10 @@ void receive_protocol::lost(const source_route& source, bool gone) {
     return;
   // With every grant in hand the pulls go on. Mapped memory outlives its owner, and validation
   // decides; on the ucx lane the owner's process must send, so that its end is theirs.
-  if (fully_granted(source) && (!gone || source.lane.lane == lane_kind::mapped))
+  if (fully_granted(source) && (!gone || source.lane.lane == lane_kind::mapped)) {
+    tickets_[source.rank].lost = gone;
     return;
+  }
   end(attempt_failure{
       error{errc::peer_lost, fmt::format("context rank {} was lost before request {} was read from "
                                          "it; send the request to another instance",

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -28,6 +29,9 @@ public:
 ///     start: ask all sources -> slice granted -> pulled and validated -> acknowledged
 ///            ... until every source's last slice is in and all wanted tokens are covered -> end
 ///
+/// With a ticket it does not wait for grants: it asks, and reads under the leases of the ticket at
+/// once. Should these not hold, what the source grants on being asked is read instead.
+///
 /// It ends itself on success and on the first failure, with exactly one `session_end`; after that
 /// it ignores everything. Deadlines, cancels and retries are the supervisor's. Not thread-safe.
 class receive_protocol {
@@ -45,6 +49,12 @@ public:
 private:
   void ask(const source_route& source, std::chrono::milliseconds remaining);
   void grant(const source_route& source, const slice_grant& grant);
+  void read(const source_route& source, slice_grant grant);
+  /// Looks what the ticket holds, by source.
+  [[nodiscard]] std::vector<std::pair<const source_route*, slice_grant>> take_tickets();
+  /// The ticket's lease of a slice did not hold.
+  void fall_back(const source_route& source);
+  void read_what_waits(const source_route& source);
   void lost(const source_route& source, bool gone);
   void finish_if_complete();
   void end(std::optional<attempt_failure> failure);
@@ -57,10 +67,20 @@ private:
   [[nodiscard]] expected<> check(const source_route& source, const slice_grant& grant) const;
   [[nodiscard]] expected<> check_cover(const source_route& source) const;
 
+  /// How the ticket serves at one source.
+  struct ticket_state {
+    ticket_use use = ticket_use::none;
+    lease first;                                  ///< of its first slice
+    std::set<std::uint32_t> reading;              ///< slices
+    std::map<std::uint32_t, slice_grant> waiting; ///< granted meanwhile, by slice
+    std::optional<bool> lost;                     ///< the link broke meanwhile; true: for good
+  };
+
   receive_spec spec_;
   receive_backend& backend_;
   session_state state_ = session_state::init;
   std::map<std::pair<std::uint32_t, std::uint32_t>, slice_grant> pulling_; ///< (source, slice)
+  std::map<std::uint32_t, ticket_state> tickets_;                          ///< by source rank
   std::set<probe_point> passed_;
   std::uint64_t dropped_ = 0;
 };

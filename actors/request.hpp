@@ -17,6 +17,10 @@ namespace baton {
 /// Time that a request may take, unless the caller says otherwise.
 inline constexpr std::chrono::milliseconds default_timeout{60'000};
 
+/// How long the ranks of a request may take to have their tickets for it.
+inline constexpr std::chrono::milliseconds default_ticket_wait{100};
+inline constexpr std::chrono::milliseconds longest_ticket_wait{2'000};
+
 /// A piece of a request's cache that is ready on a context rank, to be offered to the generation
 /// side.
 struct send_slice {
@@ -77,11 +81,19 @@ struct receive_request {
   gpu_event_ref after{};
 };
 
+/// What came of `receive_request::context.ticket` at one source.
+enum class ticket_use : std::uint8_t {
+  none,    ///< there was no ticket
+  used,    ///< nothing had to be asked for
+  refused, ///< it was stale, or had not all that was wanted: the rest was asked for
+};
+
 /// What one source contributed.
 struct source_report {
   std::uint32_t rank = 0;
   lane_choice lane{};
   std::uint64_t bytes = 0;
+  ticket_use ticket = ticket_use::none;
 };
 
 /// How a request ended on this rank.

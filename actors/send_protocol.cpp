@@ -1,8 +1,10 @@
 #include "actors/send_protocol.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
+#include "actors/tickets.hpp"
 #include "transport/plan/block_tables.hpp"
 
 namespace baton {
@@ -30,9 +32,13 @@ void send_protocol::handle(const session_input& input) {
     spec_.slices.push_back(*slice);
     await(static_cast<std::uint32_t>(spec_.slices.size() - 1));
     grant_all();
+    make_ticket_if_wanted();
     finish_if_complete();
   } else if (const auto* loss = std::get_if<link_loss>(&input)) {
     lost(*loss);
+  } else if (std::holds_alternative<ticket_wanted>(input)) {
+    ticket_wanted_ = true;
+    make_ticket_if_wanted();
   } else {
     const auto& message = std::get<peer_message>(input);
     handle(message.peer, message.message);
@@ -71,10 +77,13 @@ void send_protocol::called(const receiver_call& call) {
   to.peer = call.peer;
   to.call = request;
   to.done.clear();
+  to.by_ticket = !ticket_.empty() && request.ticket == ticket_.front();
   if (request.have_offer == spec_.offer)
     to.done.insert(request.have.begin(), request.have.end());
   if (auto receipts = spec_.receipts.extract(request.receiver_rank))
     to.done.merge(receipts.mapped());
+  if (to.by_ticket)
+    note_grant();
   grant_all(to);
   finish_if_complete();
 }
@@ -100,7 +109,40 @@ void send_protocol::filled(std::uint32_t slice, const expected<>& complete) {
   filled_.insert(slice);
   backend_.report(slice_filled{slice});
   grant_all();
+  make_ticket_if_wanted();
   finish_if_complete();
+}
+
+void send_protocol::make_ticket_if_wanted() {
+  if (!ticket_wanted_ || !all_filled() || state_ >= session_state::fully_transferred)
+    return;
+  ticket_wanted_ = false;
+  if (!ticket_.empty())
+    return;
+  auto ticket = std::make_shared<request_ticket>();
+  ticket->request = spec_.request;
+  ticket->ranks.push_back({spec_.rank, {}, spec_.offer, {}, {}, false});
+  for (const auto& slice : spec_.slices) {
+    auto spec = bearer_grant(slice, spec_.states);
+    const auto right = backend_.grant(spec);
+    if (!right) {
+      revoke_ticket();
+      return backend_.report(ticket_made{});
+    }
+    ticket_.push_back(*right);
+    add_slice(*ticket, std::move(spec), *right);
+    ticket->ranks.front().life = right->owner;
+  }
+  if (const auto& aux = spec_.slices.back().aux) {
+    ticket->aux.push_back(*aux);
+    ticket->ranks.front().aux = 0;
+  }
+  backend_.report(ticket_made{std::move(ticket)});
+}
+
+void send_protocol::revoke_ticket() {
+  for (const auto& right : std::exchange(ticket_, {}))
+    backend_.revoke(right);
 }
 
 void send_protocol::grant_all() {
@@ -110,6 +152,8 @@ void send_protocol::grant_all() {
 }
 
 void send_protocol::grant_all(receiver& to) {
+  if (to.by_ticket)
+    return;
   for (const auto slice : filled_)
     if (!to.done.contains(slice) && !to.granted.contains(slice) && !grant(to, slice))
       return;
@@ -169,24 +213,33 @@ bool send_protocol::grant(receiver& to, std::uint32_t index) {
   }
   message.right = *right;
   to.granted.emplace(index, *right);
-  if (state_ == session_state::ready)
-    backend_.report(first_grant{});
-  state_ = session_state::transferring;
-  pass_once(probe_point::granted);
+  note_grant();
   backend_.send(to.peer, std::move(message));
   pass_once(probe_point::pulling);
   return true;
 }
 
+void send_protocol::note_grant() {
+  if (state_ == session_state::ready)
+    backend_.report(first_grant{});
+  state_ = session_state::transferring;
+  pass_once(probe_point::granted);
+}
+
 void send_protocol::acknowledged(incarnation peer, const slice_done& message) {
   auto* from = find(peer, message.pull);
+  // Whoever reads by a ticket of this offer may be done before it is granted anything.
+  const auto may_have = [&](const receiver& of) {
+    return of.granted.contains(message.slice) ||
+           (of.call.ticket && !of.done.contains(message.slice));
+  };
   if (!from || message.offer != spec_.offer || message.slice >= spec_.slices.size() ||
-      !from->granted.contains(message.slice)) {
+      !may_have(*from)) {
     ++dropped_;
     return;
   }
-  backend_.revoke(from->granted.at(message.slice));
-  from->granted.erase(message.slice);
+  if (const auto granted = from->granted.extract(message.slice))
+    backend_.revoke(granted.mapped());
   from->done.insert(message.slice);
   backend_.report(slice_receipt{from->call.receiver_rank, message.slice});
   pass_once(probe_point::done);
@@ -195,6 +248,11 @@ void send_protocol::acknowledged(incarnation peer, const slice_done& message) {
 
 void send_protocol::failed(incarnation peer, const slice_failed& message) {
   auto* from = find(peer, message.pull);
+  if (from && message.by_ticket) {
+    if (std::exchange(from->by_ticket, false))
+      grant_all(*from);
+    return;
+  }
   if (!from || !from->granted.contains(message.slice)) {
     ++dropped_;
     return;
@@ -226,8 +284,8 @@ void send_protocol::revoke_all(receiver& from) {
 }
 
 void send_protocol::finish_if_complete() {
-  if (state_ >= session_state::fully_transferred || !expected_ || !offered_last() ||
-      filled_.size() < spec_.slices.size() || receivers_.size() < *expected_)
+  if (state_ >= session_state::fully_transferred || !expected_ || !all_filled() ||
+      receivers_.size() < *expected_)
     return;
   for (const auto& [rank, of] : receivers_)
     if (!complete(of))
@@ -239,6 +297,7 @@ void send_protocol::end(std::optional<attempt_failure> failure) {
   state_ = failure ? session_state::error : session_state::fully_transferred;
   for (auto& [rank, of] : receivers_)
     revoke_all(of);
+  revoke_ticket();
   backend_.report(session_end{std::move(failure), dropped_});
 }
 
@@ -261,6 +320,10 @@ bool send_protocol::complete(const receiver& of) const noexcept {
     if (!of.done.contains(slice))
       return false;
   return true;
+}
+
+bool send_protocol::all_filled() const noexcept {
+  return offered_last() && filled_.size() == spec_.slices.size();
 }
 
 bool send_protocol::offered_last() const noexcept {

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "actors/session.hpp"
 
@@ -33,6 +34,9 @@ public:
 ///
 /// A slice is filled when its GPU event is complete, which may be in any order.
 ///
+/// On demand it grants all slices once more, to whoever holds the ticket. A receiver that calls
+/// with that ticket is granted nothing else, unless it says that the ticket did not serve.
+///
 /// How many receivers there are is said by the first call (each says it, and the supervisor has
 /// checked it). A receiver's newer call replaces its older one and its leases. It ends itself
 /// with exactly one `session_end`; after that it ignores everything. Not thread-safe.
@@ -52,14 +56,18 @@ private:
     pull_request call;
     std::map<std::uint32_t, lease> granted; ///< by slice
     std::set<std::uint32_t> done;
+    bool by_ticket = false; ///< reads by the present ticket
   };
 
   void handle(incarnation peer, const wire_message& message);
   void called(const receiver_call& call);
   void await(std::uint32_t slice);
+  void make_ticket_if_wanted();
+  void revoke_ticket();
   void grant_all();
   void grant_all(receiver& to);
   [[nodiscard]] bool grant(receiver& to, std::uint32_t slice);
+  void note_grant();
   [[nodiscard]] token_range offered(const group_range& want, const send_slice& slice) const;
   [[nodiscard]] expected<> add_range(slice_grant& message, const receiver& to,
                                      const group_range& want) const;
@@ -74,6 +82,7 @@ private:
   [[nodiscard]] receiver* find(incarnation peer, pull_id pull) noexcept;
   [[nodiscard]] bool complete(const receiver& of) const noexcept;
   [[nodiscard]] bool offered_last() const noexcept;
+  [[nodiscard]] bool all_filled() const noexcept;
 
   send_spec spec_;
   send_backend& backend_;
@@ -81,6 +90,8 @@ private:
   std::optional<std::uint32_t> expected_;       ///< receivers
   std::map<std::uint32_t, receiver> receivers_; ///< by rank
   std::set<std::uint32_t> filled_;              ///< slices
+  bool ticket_wanted_ = false;
+  std::vector<lease> ticket_; ///< of all slices; empty if there is no ticket
   std::set<probe_point> passed_;
   std::uint64_t dropped_ = 0;
 };

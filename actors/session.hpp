@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "actors/options.hpp"
 #include "actors/request.hpp"
 #include "messages/ids.hpp"
+#include "messages/ticket.hpp"
 #include "messages/wire.hpp"
 #include "transport/seam/data_plane.hpp"
 
@@ -85,6 +87,7 @@ struct send_spec {
   std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
   std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< slices done, by receiver rank
   std::vector<std::string> states; ///< groups of this rank that hold state
+  std::uint32_t rank = 0;          ///< this rank
 };
 
 /// Why an attempt ended, if it did not succeed.
@@ -113,8 +116,11 @@ struct peer_message {
   wire_message message;
 };
 
+/// The engine wants a ticket for the request, as soon as all of it can be granted.
+struct ticket_wanted {};
+
 /// What the supervisor tells a session.
-using session_input = std::variant<peer_message, send_slice, link_loss>;
+using session_input = std::variant<peer_message, send_slice, link_loss, ticket_wanted>;
 
 /// A slice that a receive session validated.
 struct slice_validated {
@@ -125,6 +131,7 @@ struct slice_validated {
   std::vector<group_range> ranges;
   std::optional<aux_data> aux;
   pull_stats stats;
+  ticket_use ticket = ticket_use::none; ///< of this source, so far
 };
 
 /// A receipt that a send session got from a receiver.
@@ -138,6 +145,11 @@ struct slice_filled {
   std::uint32_t slice = 0;
 };
 
+/// The ticket that was wanted. It grants for as long as the session lasts.
+struct ticket_made {
+  std::shared_ptr<const request_ticket> ticket; ///< null: too many leases are in use
+};
+
 /// The first grant arrived.
 struct first_grant {};
 
@@ -148,7 +160,7 @@ struct session_end {
 };
 
 /// What a session tells the supervisor.
-using session_report =
-    std::variant<slice_validated, slice_receipt, slice_filled, first_grant, session_end>;
+using session_report = std::variant<slice_validated, slice_receipt, slice_filled, ticket_made,
+                                    first_grant, session_end>;
 
 } // namespace baton

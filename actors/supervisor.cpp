@@ -312,11 +312,15 @@ void supervisor::routed(time_point now, session_key key,
     if (before && std::none_of(before->sources.begin(), before->sources.end(),
                                [&](const auto& old) { return old.peer == source.peer; }))
       work.progress.erase(source.rank);
-    work.reports[source.rank] = {source.rank, source.lane, work.reports[source.rank].bytes};
+    auto& report = work.reports[source.rank];
+    report.rank = source.rank;
+    report.lane = source.lane;
   }
   entry->at = phase::running;
   backend_.spawn(receive_spec{key, work.pull, layout_.rank, work.request, work.wants,
                               std::move(*route), work.progress, entry->deadline});
+  // What did not serve once is not tried again.
+  work.request.context.ticket.reset();
 }
 
 void supervisor::reported(time_point now, session_key key, session_report report) {
@@ -333,7 +337,9 @@ void supervisor::reported(time_point now, session_key key, session_report report
       progress.last = validated->slice;
     if (validated->aux)
       entry->result.aux = std::move(validated->aux);
-    work.reports[validated->source].bytes += validated->stats.bytes;
+    auto& source = work.reports[validated->source];
+    source.bytes += validated->stats.bytes;
+    source.ticket = std::max(source.ticket, validated->ticket);
     entry->result.bytes += validated->stats.bytes;
     entry->result.fragments += validated->stats.fragments;
     entry->result.templates += validated->stats.templates;
@@ -342,6 +348,9 @@ void supervisor::reported(time_point now, session_key key, session_report report
     std::get<sending>(entry->work).receipts[receipt->receiver].insert(receipt->slice);
   } else if (const auto* filled = std::get_if<slice_filled>(&report)) {
     std::get<sending>(entry->work).unfilled.erase(filled->slice);
+  } else if (const auto* made = std::get_if<ticket_made>(&report)) {
+    std::get<sending>(entry->work).ticket = made->ticket;
+    answer_ticket(entry->result.request, made->ticket);
   } else if (std::holds_alternative<first_grant>(report)) {
     if (!entry->granted_at)
       entry->granted_at = now;
@@ -468,6 +477,7 @@ void supervisor::conclude(time_point now, record_map::iterator where) {
   }
   const auto* work = std::get_if<sending>(&entry.work);
   ended_before_.add(result.request, {result.state, result.failure, work && work->slices.empty()});
+  answer_ticket(result.request, nullptr);
   std::optional<caller_id> caller;
   if (auto* receive = std::get_if<receiving>(&entry.work)) {
     for (auto& [rank, report] : receive->reports)
@@ -547,6 +557,7 @@ void supervisor::sweep(time_point now) {
       due(call.expires);
     waiting = waiting->second.empty() ? early_.erase(waiting) : std::next(waiting);
   }
+  look_for_late_tickets(now);
   serve_waiters(now);
   for (const auto& waiter : waiters_)
     due(waiter.give_up + std::chrono::microseconds{1});
@@ -616,13 +627,16 @@ void supervisor::begin_send(record& entry) {
   assign_key(entry);
   entry.at = phase::running;
   ++entry.result.attempts;
-  const auto& work = std::get<sending>(entry.work);
+  auto& work = std::get<sending>(entry.work);
+  work.ticket.reset();
   std::vector<std::string> states;
   for (const auto& group : layout_.groups)
     if (group.is_state())
       states.push_back(group.name);
   backend_.spawn(send_spec{entry.key, work.offer, entry.result.request, work.slices, work.calls,
-                           work.receipts, std::move(states)});
+                           work.receipts, std::move(states), layout_.rank});
+  if (ticket_askers_.contains(entry.result.request))
+    backend_.tell(entry.key, ticket_wanted{});
 }
 
 void supervisor::assign_key(record& entry) {
@@ -655,7 +669,7 @@ std::size_t supervisor::live(instance_role side) const noexcept {
 }
 
 std::size_t supervisor::waiting_callers() const noexcept {
-  std::size_t count = waiters_.size();
+  std::size_t count = waiters_.size() + ticket_askers_.size();
   for (const auto& [id, entry] : records_) {
     count += entry.cancellers.size();
     if (const auto* work = std::get_if<receiving>(&entry.work))

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <random>
 #include <set>
@@ -63,6 +64,8 @@ public:
   virtual void answer(caller_id caller, outcome result) = 0;
   /// Answers the caller of `cancel`: the blocks are safe to free.
   virtual void answer_safe(caller_id caller) = 0;
+  /// Answers the caller of `ticket`; null: there is none.
+  virtual void answer_ticket(caller_id caller, std::shared_ptr<const request_ticket> ticket) = 0;
   /// Answers the caller of `await_ended`.
   virtual void answer_ended(caller_id caller, std::vector<outcome> ended) = 0;
 };
@@ -100,6 +103,12 @@ public:
   [[nodiscard]] expected<> receive(time_point now, receive_request request,
                                    std::optional<caller_id> caller);
   void cancel(request_id request, caller_id caller);
+  /// Answers with this rank's ticket for a request once its last slice is offered and all are
+  /// filled; with none if that takes longer than `patience`, the request ends before, or there are
+  /// not leases enough. The ticket serves until the session of the request ends or is started
+  /// again.
+  void ticket(time_point now, request_id request, std::chrono::milliseconds patience,
+              caller_id caller);
   /// Answers with the outcomes of one side that nobody has fetched, once there are `at_least` of
   /// them or all requests of that side that are live now have ended (nullopt: only then), and at
   /// the latest one clean-up bound after the last of their deadlines. Requests that still wait for
@@ -166,6 +175,7 @@ private:
     std::set<std::uint32_t> unfilled; ///< slices whose GPU event is not known to be complete
     std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
     std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< by receiver rank
+    std::shared_ptr<const request_ticket> ticket; ///< of the present attempt, if one was wanted
     bool ready = false;     ///< all receivers have asked; counts only before the first slice
     bool announced = false; ///< the engine was told that it is ready
   };
@@ -192,6 +202,11 @@ private:
 
   struct early_call {
     receiver_call call;
+    time_point expires;
+  };
+
+  struct ticket_asker {
+    caller_id caller;
     time_point expires;
   };
 
@@ -233,6 +248,8 @@ private:
     return side == instance_role::context ? unfetched_context_ : unfetched_generation_;
   }
   void serve_waiters(time_point now);
+  void answer_ticket(request_id request, const std::shared_ptr<const request_ticket>& ticket);
+  void look_for_late_tickets(time_point now);
   [[nodiscard]] bool satisfied(time_point now, const ended_waiter& waiter) const;
   void called(time_point now, request_id request, std::uint32_t receiver, receiver_call call);
   void called(time_point now, record& entry, std::uint32_t receiver, receiver_call call);
@@ -275,6 +292,7 @@ private:
   std::deque<ended_request> unfetched_context_;
   std::deque<ended_request> unfetched_generation_;
   std::vector<ended_waiter> waiters_;
+  std::unordered_multimap<request_id, ticket_asker> ticket_askers_;
   std::vector<request_id> ready_; ///< became so since they were taken
   std::mt19937_64 jitter_;
   std::uint64_t last_key_ = 0;

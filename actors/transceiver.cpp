@@ -263,6 +263,13 @@ disaggregated_params transceiver::get_disaggregated_params() const {
   return {directory.empty() ? impl_->endpoint : directory, impl_->rank->layout.dp_rank()};
 }
 
+disaggregated_params transceiver::get_disaggregated_params(request_id request,
+                                                           std::chrono::milliseconds patience) {
+  return impl_
+      ->ask<disaggregated_params>(local_answer, atom::params_v, request, patience.count())
+      .value_or(get_disaggregated_params());
+}
+
 const std::string& transceiver::endpoint() const noexcept {
   return impl_->endpoint;
 }

@@ -125,6 +125,22 @@ public:
   /// attention data parallelism): those of any rank of the group that computes the request will do.
   [[nodiscard]] disaggregated_params get_disaggregated_params() const;
 
+  /// The same for one request that was offered here, with a ticket: grants of all ranks that
+  /// compute the request, so that its receivers read at once instead of asking first. Call it on
+  /// any one of these ranks, once.
+  ///
+  /// A ticket is made when every rank has offered its last slice and the GPU has filled them all;
+  /// this call waits up to `patience` (longest: `longest_ticket_wait`) for that. It serves until
+  /// the request ends on the rank that granted; receivers who come later, or to a rank that was
+  /// restarted, ask as they do without one (`source_report::ticket`).
+  ///
+  /// There may be none: a rank was late or has too few leases, the request has ended or is not
+  /// known, or the encoded ticket would exceed `ticket_bytes`. Then these are the parameters
+  /// without one. Requests whose receivers ask first (the workflows gen_first) have no use for it.
+  [[nodiscard]] disaggregated_params
+  get_disaggregated_params(request_id request,
+                           std::chrono::milliseconds patience = default_ticket_wait);
+
   /// This rank's control endpoint, host:port.
   [[nodiscard]] const std::string& endpoint() const noexcept;
 

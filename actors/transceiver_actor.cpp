@@ -9,6 +9,7 @@
 #include "actors/log.hpp"
 #include "actors/peer_link.hpp"
 #include "actors/sessions.hpp"
+#include "actors/ticket_collection.hpp"
 
 namespace baton {
 namespace {
@@ -49,6 +50,8 @@ transceiver_state::~transceiver_state() {
     promise.deliver(ended);
   for (auto& [id, waiting] : preparers_)
     waiting.promise.deliver(ended);
+  for (auto& [id, promise] : ticket_askers_)
+    promise.deliver(ended);
   for (auto& visitor : visitors_)
     visitor.promise.deliver(ended);
 }
@@ -71,7 +74,7 @@ void transceiver_state::start(const std::string& own_endpoint) {
   }
   rank_info self{rank_->layout, where->first, where->second, rank_->plane->manifest()};
   own_directory_ = rank_->endpoint.directory.empty() ? own_endpoint : rank_->endpoint.directory;
-  voter_ = send_client({own_directory_, std::move(self)});
+  membership_ = send_client({own_directory_, std::move(self)});
   sweep();
 }
 
@@ -158,6 +161,41 @@ caf::result<bool> transceiver_state::cancel(request_id request) {
   return promise;
 }
 
+caf::result<disaggregated_params> transceiver_state::params(request_id request,
+                                                            std::chrono::milliseconds patience) {
+  const disaggregated_params plain{own_directory_, rank_->layout.dp_rank()};
+  if (rank_->layout.role != instance_role::context || !membership_)
+    return plain;
+  auto promise = self_->make_response_promise<disaggregated_params>();
+  // The directory waits for the ranks; the rest is for its answer.
+  const auto wait = std::clamp(patience, std::chrono::milliseconds{0}, longest_ticket_wait);
+  self_
+      ->request(membership_, wait + door_timeout, atom::collect_v, request.value,
+                static_cast<std::uint64_t>(wait.count()))
+      .then(
+          [promise, plain](const std::string& bytes) mutable {
+            auto params = plain;
+            if (auto ticket = decode_ticket(bytes))
+              params.ticket = std::make_shared<const request_ticket>(*std::move(ticket));
+            promise.deliver(std::move(params));
+          },
+          [promise, plain, request](const caf::error& err) mutable {
+            log().debug("request {} has no ticket: {}", request, from_caf(err, "directory").text);
+            promise.deliver(plain);
+          });
+  return promise;
+}
+
+caf::result<std::string> transceiver_state::ticket(request_id request,
+                                                   std::chrono::milliseconds patience) {
+  const auto caller = ++last_caller_;
+  auto promise = self_->make_response_promise<std::string>();
+  ticket_askers_.emplace(caller, promise);
+  supervisor_->ticket(self_->clock().now(), request, patience, caller);
+  settle();
+  return promise;
+}
+
 caf::result<std::string, caf::strong_actor_ptr>
 transceiver_state::introduce(const std::string& intro, const caf::strong_actor_ptr& remote) {
   if (!remote)
@@ -217,8 +255,8 @@ transceiver::statistics transceiver_state::stats() const {
   counts.live_receives = supervisor_->live(instance_role::generation);
   counts.sessions = sessions_.size();
   counts.early_requests = supervisor_->early();
-  counts.waiting_callers =
-      receivers_.size() + cancellers_.size() + fetchers_.size() + preparers_.size();
+  counts.waiting_callers = receivers_.size() + cancellers_.size() + fetchers_.size() +
+                           preparers_.size() + ticket_askers_.size();
   counts.leases_granted = rank_->plane->granted();
   counts.links = rank_->peers->size();
   counts.dropped_messages = supervisor_->dropped();
@@ -460,6 +498,22 @@ void transceiver_state::answer_safe(caller_id caller) {
     node.mapped().deliver(true);
 }
 
+void transceiver_state::answer_ticket(caller_id caller,
+                                      std::shared_ptr<const request_ticket> ticket) {
+  auto node = ticket_askers_.extract(caller);
+  if (node.empty())
+    return;
+  auto bytes = ticket ? encode_within_limit(*ticket)
+                      : expected<std::string>{
+                            fail(errc::unknown_request,
+                                 "context rank {} has not offered all of it, or has no leases left",
+                                 rank_->layout.rank)};
+  if (bytes)
+    node.mapped().deliver(std::move(*bytes));
+  else
+    node.mapped().deliver(to_caf(bytes.error()));
+}
+
 void transceiver_state::answer_ended(caller_id caller, std::vector<outcome> ended) {
   // Whoever is alone agrees with itself.
   if (rank_->options.agreement.on && !member_)
@@ -472,7 +526,7 @@ void transceiver_state::answer_ended(caller_id caller, std::vector<outcome> ende
 // -- agreement_backend ----
 
 void transceiver_state::vote(const agreement_vote& vote) {
-  caf::anon_send(voter_, atom::agree_v, encode(vote));
+  caf::anon_send(membership_, atom::agree_v, encode(vote));
 }
 
 bool transceiver_state::abandon(request_id request, const error& reason) {
@@ -527,6 +581,12 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       [self](atom::offer, send_slice& slice) { return self->state.offer(std::move(slice)); },
       [self](atom::prepare, const std::vector<context_request>& requests) {
         return self->state.prepare(requests);
+      },
+      [self](atom::params, request_id request, std::int64_t patience_ms) {
+        return self->state.params(request, std::chrono::milliseconds{patience_ms});
+      },
+      [self](atom::ticket, std::uint64_t request, std::uint64_t patience_ms) {
+        return self->state.ticket(request_id{request}, read_patience(patience_ms));
       },
       [self](atom::receive, receive_request& request) {
         return self->state.receive(std::move(request));

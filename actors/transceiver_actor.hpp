@@ -43,6 +43,8 @@ public:
   caf::result<std::vector<outcome>> fetch(instance_role side, std::int64_t at_least);
   std::vector<outcome> take_unfetched();
   caf::result<bool> cancel(request_id request);
+  caf::result<disaggregated_params> params(request_id request, std::chrono::milliseconds patience);
+  caf::result<std::string> ticket(request_id request, std::chrono::milliseconds patience);
   caf::result<std::string, caf::strong_actor_ptr> introduce(const std::string& intro,
                                                             const caf::strong_actor_ptr& remote);
   [[nodiscard]] transceiver::statistics stats() const;
@@ -72,6 +74,7 @@ public:
   void retire(session_key key) override;
   void answer(caller_id caller, outcome result) override;
   void answer_safe(caller_id caller) override;
+  void answer_ticket(caller_id caller, std::shared_ptr<const request_ticket> ticket) override;
   void answer_ended(caller_id caller, std::vector<outcome> ended) override;
 
   // -- agreement_backend ----
@@ -118,7 +121,7 @@ private:
   std::unique_ptr<supervisor> supervisor_;
   std::unique_ptr<router> router_;
   std::unique_ptr<agreement_member> member_; ///< null if this rank agrees with nobody
-  directory_client_actor voter_;
+  directory_client_actor membership_; ///< keeps this rank enlisted
   std::shared_ptr<const instance_info> own_;
   std::string introduction_;
   std::unordered_map<session_key, session_actor> sessions_;
@@ -136,6 +139,7 @@ private:
   std::unordered_map<caller_id, caf::typed_response_promise<bool>> cancellers_;
   std::unordered_map<caller_id, caf::typed_response_promise<std::vector<outcome>>> fetchers_;
   std::unordered_map<caller_id, preparing> preparers_;
+  std::unordered_map<caller_id, caf::typed_response_promise<std::string>> ticket_askers_;
 };
 
 transceiver_actor::behavior_type

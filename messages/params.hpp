@@ -14,7 +14,7 @@ namespace baton {
 /// The version of these bytes.
 inline constexpr std::uint32_t params_version = 1;
 
-/// Limit of these bytes; most of it is room for later versions.
+/// Limit of these bytes; most of it is room for a ticket.
 inline constexpr std::size_t params_bytes = 64u << 10;
 
 /// Serializes as `baton.wire.DisaggregatedParams`: a version, and bytes that only this version
@@ -22,7 +22,8 @@ inline constexpr std::size_t params_bytes = 64u << 10;
 [[nodiscard]] std::string encode(const disaggregated_params& params);
 
 /// Parses and checks what `encode` made, on this or another host. Never throws. Later versions may
-/// carry more (grants given ahead of the question); fields that this one does not know are ignored.
+/// carry more; fields that this one does not know are ignored. A ticket that it cannot read is left
+/// out: the receivers ask.
 ///
 /// @returns `version_mismatch` for bytes of another version, `invalid_argument` for anything else
 ///          that is none; the text names the field.

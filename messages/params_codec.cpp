@@ -5,6 +5,7 @@
 #include "messages/layout_check.hpp"
 #include "messages/params.hpp"
 #include "messages/params.pb.h"
+#include "messages/ticket.hpp"
 
 namespace baton {
 namespace {
@@ -32,6 +33,8 @@ std::string encode(const disaggregated_params& params) {
   wire::DisaggregatedParamsBody body;
   body.set_endpoint(params.endpoint);
   body.set_dp_rank(params.dp_rank);
+  if (params.ticket)
+    body.set_ticket(encode(*params.ticket));
   wire::DisaggregatedParams out;
   out.set_version(params_version);
   out.set_body(body.SerializeAsString());
@@ -55,6 +58,9 @@ expected<disaggregated_params> decode_params(std::string_view bytes) {
   disaggregated_params params{body->endpoint(), body->dp_rank()};
   if (auto ok = check(params); !ok)
     return fail(std::move(ok).error());
+  if (!body->ticket().empty())
+    if (auto ticket = decode_ticket(body->ticket()))
+      params.ticket = std::make_shared<const request_ticket>(*std::move(ticket));
   return params;
 }
 

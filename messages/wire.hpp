@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -104,6 +105,9 @@ struct pull_request {
   offer_id have_offer{};              ///< whose slices `have` counts; another offer sends all of its own
   bool wants_aux = false;             ///< whether this source is the one to send the aux data
   std::chrono::milliseconds remaining{0};
+  /// The receiver holds the source's ticket and is reading by it: the lease of its first slice. A
+  /// source whose ticket that is grants nothing more, any other one what is asked for.
+  std::optional<lease> ticket{};
 
   friend bool operator==(const pull_request&, const pull_request&) = default;
 };
@@ -143,13 +147,15 @@ struct slice_done {
   friend bool operator==(const slice_done&, const slice_done&) = default;
 };
 
-/// Receiver to source: the slice could not be read; the receiver may ask again.
+/// Receiver to source: the slice could not be read; the receiver may ask again. If it was read by a
+/// ticket, it asks with this: what the source has granted it meanwhile stays granted.
 struct slice_failed {
   request_id request{};
   pull_id pull{};
   offer_id offer{};
   std::uint32_t slice = 0;
   error reason{};
+  bool by_ticket = false;
 
   friend bool operator==(const slice_failed&, const slice_failed&) = default;
 };
@@ -220,12 +226,17 @@ struct introduction {
 /// knows its own; a message of another protocol version is decoded as far as `version` and nothing else.
 [[nodiscard]] expected<introduction> decode_introduction(std::string_view bytes);
 
+struct request_ticket;
+
 /// What a router hands from the context side to the generation side.
 struct disaggregated_params {
   std::string endpoint{}; ///< host:port of the context instance's directory
   std::uint32_t dp_rank = 0;
+  /// Grants of one request (messages/ticket.hpp); null: its receivers ask.
+  std::shared_ptr<const request_ticket> ticket{};
 
-  friend bool operator==(const disaggregated_params&, const disaggregated_params&) = default;
+  /// Compares what the tickets say.
+  friend bool operator==(const disaggregated_params& a, const disaggregated_params& b);
 };
 
 } // namespace baton

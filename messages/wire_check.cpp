@@ -129,6 +129,8 @@ expected<> check_body(const pull_request& message) {
   for (const auto slice : message.have)
     if (auto ok = at_most("have", slice, wire_limits::slices - 1); !ok)
       return ok;
+  if (message.ticket && message.ticket->epoch % 2 == 0)
+    return refuse("ticket.epoch: {} is even, so nothing is granted", message.ticket->epoch);
   return check_remaining(message.remaining);
 }
 

@@ -107,6 +107,16 @@ auto read_all(const google::protobuf::RepeatedPtrField<Item>& items) {
   return out;
 }
 
+void write(const lease& right, wire::Lease& out) {
+  out.set_owner(right.owner.value);
+  out.set_slot(right.slot);
+  out.set_epoch(right.epoch);
+}
+
+lease read(const wire::Lease& in) {
+  return {incarnation{in.owner()}, in.slot(), in.epoch()};
+}
+
 void write(const pull_request& message, wire::PullRequest& out) {
   write_ids(message, out);
   out.set_receiver_rank(message.receiver_rank);
@@ -118,6 +128,8 @@ void write(const pull_request& message, wire::PullRequest& out) {
   out.set_have_offer(message.have_offer.value);
   out.set_wants_aux(message.wants_aux);
   out.set_remaining_ms(write_remaining(message.remaining));
+  if (message.ticket)
+    write(*message.ticket, *out.mutable_ticket());
 }
 
 pull_request read(const wire::PullRequest& in) {
@@ -130,6 +142,8 @@ pull_request read(const wire::PullRequest& in) {
   message.have_offer = offer_id{in.have_offer()};
   message.wants_aux = in.wants_aux();
   message.remaining = read_remaining(in.remaining_ms());
+  if (in.has_ticket())
+    message.ticket = read(in.ticket());
   return message;
 }
 
@@ -154,9 +168,7 @@ void write(const slice_grant& message, wire::SliceGrant& out) {
     write(range, *out.add_ranges());
   for (const auto& table : message.blocks)
     write(table, *out.add_blocks());
-  out.mutable_right()->set_owner(message.right.owner.value);
-  out.mutable_right()->set_slot(message.right.slot);
-  out.mutable_right()->set_epoch(message.right.epoch);
+  write(message.right, *out.mutable_right());
   if (message.aux)
     write(*message.aux, *out.mutable_aux());
 }
@@ -167,7 +179,7 @@ slice_grant read(const wire::SliceGrant& in) {
   message.last = in.last();
   message.ranges = read_all(in.ranges());
   message.blocks = read_all(in.blocks());
-  message.right = {incarnation{in.right().owner()}, in.right().slot(), in.right().epoch()};
+  message.right = read(in.right());
   if (in.has_aux())
     message.aux = read(in.aux());
   return message;
@@ -188,12 +200,14 @@ void write(const slice_failed& message, wire::SliceFailed& out) {
   write_ids(message, out);
   out.set_slice(message.slice);
   write(message.reason, *out.mutable_reason());
+  out.set_by_ticket(message.by_ticket);
 }
 
 slice_failed read(const wire::SliceFailed& in) {
   auto message = read_ids<slice_failed>(in);
   message.slice = in.slice();
   message.reason = read(in.reason());
+  message.by_ticket = in.by_ticket();
   return message;
 }
 

@@ -30,7 +30,8 @@ pull_request sample_pull() {
           .have = {0, 2, 300},
           .have_offer = offer_id{9},
           .wants_aux = true,
-          .remaining = milliseconds{59'999}};
+          .remaining = milliseconds{59'999},
+          .ticket = lease{incarnation{7}, 70'000, 3}};
 }
 
 slice_grant sample_grant() {
@@ -46,7 +47,8 @@ slice_grant sample_grant() {
 }
 
 slice_failed sample_failure() {
-  return {request_id{3}, pull_id{4}, offer_id{5}, 6, {errc::lease_revoked, "taken back \xff"}};
+  return {request_id{3}, pull_id{4}, offer_id{5}, 6, {errc::lease_revoked, "taken back \xff"},
+          true};
 }
 
 std::vector<wire_message> sample_messages() {
@@ -243,6 +245,7 @@ BOOST_AUTO_TEST_CASE(a_value_one_past_its_limit_is_refused_and_named) {
   const std::string long_name(layout_limits::name_bytes + 1, 'x');
   const auto pull = sample_pull();
   check_refused("receiver_rank", pull, [](auto& m) { m.receiver_rank = layout_limits::ranks; });
+  check_refused("ticket.epoch", pull, [](auto& m) { m.ticket->epoch = 4; });
   check_refused("receivers", pull, [](auto& m) { m.receivers = 0; });
   check_refused("receivers", pull, [](auto& m) { m.receivers = layout_limits::ranks + 1; });
   check_refused("wants[0].group", pull, [](auto& m) { m.wants[0].group.clear(); });

@@ -624,6 +624,8 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_alone_is_over_soon_on_every_rank) {
     const simulation::shape size{static_cast<std::uint32_t>(dice.pick(1, 3)),
                                  static_cast<std::uint32_t>(dice.pick(0, 1)),
                                  static_cast<std::uint32_t>(dice.pick(1, 3))};
+    // A receipt that overtakes the question of whoever reads by ticket says nothing.
+    faults.tickets = faults.in_order ? 0.5 : 0;
     simulation world{seed, size, faults};
     const auto tokens = static_cast<std::uint32_t>(dice.pick(2, 20));
     request_form form;
@@ -634,7 +636,7 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_alone_is_over_soon_on_every_rank) {
     auto& rank = on_context ? world.context(dice.pick(0, size.context + size.idle - 1))
                             : world.generation(dice.pick(0, size.generation - 1));
     // A receiver that dies before it has introduced itself is known to nobody.
-    const auto earliest = death && !on_context ? milliseconds{30} : milliseconds{0};
+    const auto earliest = death && !on_context ? milliseconds{50} : milliseconds{0};
     world.clock().after(earliest + dice.delay(milliseconds{40}),
                         [&] { death ? world.kill(rank) : rank.cancel(first); });
     const auto complaints = world.settle(milliseconds{500});
@@ -666,6 +668,7 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
   const std::uint64_t count = one ? 1 : many ? std::strtoull(many, nullptr, 10) : 10'000;
   std::size_t completed = 0;
   std::size_t failed = 0;
+  std::size_t tickets[3] = {};
   for (auto seed = start; seed < start + count; ++seed) {
     fake_world dice{seed * 7919};
     chaos faults;
@@ -682,6 +685,8 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
                                  static_cast<std::uint32_t>(dice.pick(0, 1)),
                                  static_cast<std::uint32_t>(dice.pick(1, 3))};
     faults.state = dice.chance(0.3);
+    faults.tickets = some(1);
+    faults.longest_way = milliseconds{dice.chance(0.3) ? 100 : 2};
     simulation world{seed, size, faults};
     const auto requests = dice.pick(1, 4);
     for (std::uint64_t id = 1; id <= requests; ++id) {
@@ -702,7 +707,7 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
     };
     for (auto n = dice.pick(0, 3); n > 0; --n) {
       auto& rank = pick_rank();
-      const auto what = dice.pick(0, 9);
+      const auto what = dice.pick(0, 13);
       const request_id id{dice.pick(1, requests)};
       world.clock().after(dice.delay(std::chrono::microseconds{30'000}), [&, what, id] {
         if (what == 0)
@@ -711,6 +716,8 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
           rank.cancel(id);
         else if (what < 9)
           world.break_link(rank, rank.number() % 2 ? world.context(0) : world.generation(0));
+        else if (what < 13)
+          rank.crash(id);
         else if (!rank.dead())
           rank.logic().cancel_all();
       });
@@ -718,15 +725,23 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
     const auto complaints = world.settle(milliseconds{5'000});
     BOOST_REQUIRE_MESSAGE(complaints.empty(), "BATON_SEED=" << seed << "\n" << joined(complaints));
     for (std::size_t rank = 0; rank < size.generation; ++rank)
-      for (const auto& [id, outcome] : world.generation(rank).outcomes())
+      for (const auto& [id, outcome] : world.generation(rank).outcomes()) {
         ++(outcome.completed() ? completed : failed);
+        for (const auto& source : outcome.sources)
+          ++tickets[static_cast<std::size_t>(outcome.completed() ? source.ticket
+                                                                 : ticket_use::none)];
+      }
   }
   BOOST_TEST_MESSAGE(count << " seeds from " << start << ": " << completed
-                           << " receives completed, " << failed << " failed");
+                           << " receives completed, " << failed << " failed; of the sources "
+                           << tickets[1] << " were read by ticket, " << tickets[2]
+                           << " after theirs was refused");
   // A simulation in which nothing works, or nothing fails, would prove nothing.
   if (!one) {
     BOOST_TEST(completed > count / 2);
     BOOST_TEST(failed > count / 10);
+    BOOST_TEST(tickets[static_cast<std::size_t>(ticket_use::used)] > count / 10);
+    BOOST_TEST(tickets[static_cast<std::size_t>(ticket_use::refused)] > count / 200);
   }
 }
 

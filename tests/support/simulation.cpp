@@ -9,6 +9,7 @@ namespace {
 constexpr std::uint64_t reused = ~std::uint64_t{0};
 constexpr std::uint32_t slots = 4096;
 constexpr std::chrono::microseconds look_again{200};
+constexpr std::chrono::milliseconds ticket_patience{10};
 
 /// What a token's block, or a state (of which the last slice is `token`), holds of a beam.
 std::uint64_t number_of(request_id request, std::uint32_t beam, std::uint32_t token) {
@@ -53,12 +54,16 @@ rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life
 /// A session as a plain object, with the supervisor and the plane behind delays of their own.
 class simulated_rank::session final : public receive_backend, public send_backend {
 public:
-  session(simulated_rank& rank, receive_spec spec) : rank_{rank}, key_{spec.key} {
+  session(simulated_rank& rank, receive_spec spec)
+      : rank_{rank}, key_{spec.key}, request_{spec.request.request} {
     receiver_ = std::make_unique<receive_protocol>(std::move(spec), *this);
   }
-  session(simulated_rank& rank, send_spec spec) : rank_{rank}, key_{spec.key} {
+  session(simulated_rank& rank, send_spec spec)
+      : rank_{rank}, key_{spec.key}, request_{spec.request} {
     sender_ = std::make_unique<send_protocol>(std::move(spec), *this);
   }
+
+  [[nodiscard]] request_id request() const noexcept { return request_; }
 
   void start() {
     if (receiver_)
@@ -106,6 +111,7 @@ public:
 private:
   simulated_rank& rank_;
   session_key key_;
+  request_id request_;
   std::unique_ptr<receive_protocol> receiver_;
   std::unique_ptr<send_protocol> sender_;
 };
@@ -247,7 +253,8 @@ void simulated_rank::compute_ready() {
 }
 
 void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
-                             std::chrono::milliseconds timeout) {
+                             std::chrono::milliseconds timeout,
+                             std::shared_ptr<const request_ticket> ticket) {
   if (dead_)
     return;
   world_.asked_.insert({request, number_});
@@ -256,9 +263,24 @@ void simulated_rank::receive(request_id request, std::uint32_t tokens, std::uint
   for (auto& at : places)
     at.number = arrived(request, at, tokens, cached);
   receive_request call{request, {"context", 0}, tokens, cached, tables, timeout};
+  call.context.ticket = std::move(ticket);
   call.after = start_work(request, 0, places);
   if (auto ok = supervisor_->receive(world_.clock_.now(), std::move(call), request.value); !ok)
     world_.complain(fmt::format("receive of {} refused: {}", request, ok.error().text));
+}
+
+void simulated_rank::ask_for_ticket(request_id request, ticket_answer done) {
+  if (dead_)
+    return;
+  const caller_id caller = ticket_askers_.size() + 1;
+  ticket_askers_.emplace(caller, std::move(done));
+  supervisor_->ticket(world_.clock_.now(), request, ticket_patience, caller);
+}
+
+void simulated_rank::answer_ticket(caller_id caller, std::shared_ptr<const request_ticket> ticket) {
+  later([done = std::exchange(ticket_askers_.at(caller), nullptr), ticket = std::move(ticket)] {
+    done(ticket);
+  });
 }
 
 gpu_event_ref simulated_rank::start_work(request_id request, std::uint32_t slice,
@@ -304,6 +326,17 @@ void simulated_rank::cancel(request_id request) {
     return;
   ++cancels_open_;
   supervisor_->cancel(request, 0);
+}
+
+void simulated_rank::crash(request_id request) {
+  const auto found = std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& each) {
+    return each.second->request() == request;
+  });
+  if (dead_ || found == sessions_.end())
+    return;
+  const auto key = found->first;
+  sessions_.erase(found);
+  supervisor_->crashed(world_.clock_.now(), key, "simulated");
 }
 
 void simulated_rank::die() {
@@ -565,11 +598,47 @@ void simulation::hand_over(request_id request, std::vector<token_range> slices,
                    else
                      rank.prepare(request, slices, timeout);
                  });
-  for (auto& rank : generation_)
-    clock_.after(wait_for_context + clock_.delay(spread),
-                 [&rank = *rank, request, tokens, cached, timeout] {
-                   rank.receive(request, tokens, cached, timeout);
-                 });
+  const auto receive_all = [this, request, tokens, cached, timeout,
+                            wait_for_context](std::shared_ptr<const request_ticket> ticket) {
+    for (auto& rank : generation_)
+      clock_.after(wait_for_context + clock_.delay(spread),
+                   [&rank = *rank, request, tokens, cached, timeout, ticket] {
+                     rank.receive(request, tokens, cached, timeout, ticket);
+                   });
+  };
+  if (flow != workflow::ctx_first || faults_.tickets == 0 || !clock_.chance(faults_.tickets))
+    return receive_all(nullptr);
+  clock_.after(clock_.delay(spread), [this, request, receive_all] {
+    collect(request, [this, receive_all](std::shared_ptr<const request_ticket> ticket) {
+      clock_.after(clock_.delay(faults_.longest_way),
+                   [receive_all, ticket] { receive_all(ticket); });
+    });
+  });
+}
+
+void simulation::collect(request_id request, simulated_rank::ticket_answer done) {
+  struct collection {
+    request_ticket all;
+    std::size_t missing;
+    simulated_rank::ticket_answer done;
+    void end(std::shared_ptr<const request_ticket> ticket) {
+      if (done)
+        std::exchange(done, nullptr)(std::move(ticket));
+    }
+  };
+  auto open = std::make_shared<collection>(
+      collection{{request, {}, {}, {}}, context_.size(), std::move(done)});
+  for (auto& rank : context_)
+    rank->ask_for_ticket(request, [this, open, number = rank->number_](
+                                      std::shared_ptr<const request_ticket> one) {
+      if (!one)
+        return open->end(nullptr);
+      if (auto ok = add(open->all, *one); !ok)
+        complain(fmt::format("the ticket of context rank {}: {}", number, ok.error().text));
+      if (--open->missing == 0)
+        open->end(std::make_shared<const request_ticket>(decode_ticket(encode(open->all)).value()));
+    });
+  clock_.after(2 * ticket_patience, [open] { open->end(nullptr); });
 }
 
 void simulation::kill(simulated_rank& victim) {

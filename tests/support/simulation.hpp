@@ -29,7 +29,9 @@ struct chaos {
   std::chrono::microseconds longest_news{1'000};     ///< until a rank hears of a death
   bool in_order = false;              ///< whether messages of one rank to another keep their order
   lane_kind kind = lane_kind::mapped; ///< of all lanes
-  bool state = false;                 ///< whether ranks have a group of state besides
+  double tickets = 0;                 ///< of a request that is offered first to come with a ticket
+  std::chrono::microseconds longest_way{2'000};   ///< of a ticket to the receivers
+  bool state = false;                             ///< whether ranks have a group of state besides
   std::chrono::microseconds longest_work{30'000}; ///< of the GPU before an event
   fake_faults lane;
 };
@@ -68,8 +70,14 @@ public:
   void prepare(request_id request, std::vector<token_range> slices,
                std::chrono::milliseconds timeout);
   void receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
-               std::chrono::milliseconds timeout);
+               std::chrono::milliseconds timeout,
+               std::shared_ptr<const request_ticket> ticket = nullptr);
+  using ticket_answer = std::function<void(std::shared_ptr<const request_ticket>)>;
+  /// Asks this context rank for its ticket. A rank that dies does not answer.
+  void ask_for_ticket(request_id request, ticket_answer done);
   void cancel(request_id request);
+  /// The session of a request crashes, if one runs.
+  void crash(request_id request);
   /// From now on requests that become ready are left lying.
   void stop_computing() noexcept { computing_ = false; }
   /// From now on each slice and each receive comes with a GPU event that only `finish_work`
@@ -103,6 +111,7 @@ public:
   void answer(caller_id caller, outcome result) override;
   void answer_safe(caller_id caller) override;
   void answer_ended(caller_id caller, std::vector<outcome> ended) override;
+  void answer_ticket(caller_id caller, std::shared_ptr<const request_ticket> ticket) override;
 
 private:
   class session;
@@ -174,6 +183,7 @@ private:
   bool holding_ = false;
   std::uint32_t next_block_ = 0;
   std::size_t cancels_open_ = 0;
+  std::map<caller_id, ticket_answer> ticket_askers_;
   bool dead_ = false;
 
   friend class simulation;
@@ -203,6 +213,9 @@ public:
   void kill(simulated_rank& rank);
   /// Both ends learn that their link broke; neither is gone.
   void break_link(simulated_rank& a, simulated_rank& b);
+
+  /// Collects the tickets of all context ranks; `done` gets none if one has none.
+  void collect(request_id request, simulated_rank::ticket_answer done);
 
   /// Runs until no request is live and no early call waits anywhere, at most for `longest`.
   /// Returns what is wrong then; empty if nothing.

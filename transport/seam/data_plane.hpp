@@ -42,9 +42,10 @@ struct peer_card {
   std::shared_ptr<const planner> serve; ///< for pulls of the peer from this rank; null likewise
 };
 
-/// The blocks of one slice that one peer may read.
+/// The blocks of one slice that one peer may read, or everyone who knows the lease.
 struct grant_spec {
-  incarnation reader{};
+  incarnation reader{}; ///< 0: every introduced peer
+  /// Without a certain reader they have no tails: each reader has its own.
   std::vector<group_range> ranges{};
   std::vector<group_blocks> blocks{}; ///< same groups, same order
 };
@@ -98,7 +99,7 @@ public:
   /// them. Jobs under way may still end well.
   virtual void forget(incarnation peer) = 0;
 
-  /// Grants `spec.reader` the right to read; ends with `revoke` or `retire`.
+  /// Grants `spec.reader`, or all peers, the right to read; ends with `revoke` or `retire`.
   ///
   /// @returns `out_of_resources` when all leases are in use, `invalid_argument` for blocks outside
   /// of the pools, `cancelled` if the session has retired.

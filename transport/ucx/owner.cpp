@@ -15,9 +15,19 @@ constexpr std::size_t most_serves = 1u << 16;
 
 constexpr auto taken_back = "the blocks were taken back";
 
-bool covers(const std::vector<group_range>& granted, const group_range& wanted) {
-  return wanted.tokens.empty() || std::ranges::any_of(granted, [&](const group_range& range) {
-           return range.group == wanted.group && range.tails == wanted.tails &&
+/// Whether everyone may read what was granted. The tails of beams are then the reader's own.
+bool for_all(const grant_spec& granted) {
+  return granted.reader == incarnation{};
+}
+
+bool covers(const grant_spec& granted, const group_range& wanted) {
+  const auto* table = find_table(granted.blocks, wanted.group);
+  return wanted.tokens.empty() ||
+         std::ranges::any_of(granted.ranges, [&](const group_range& range) {
+           const bool same_beams = for_all(granted)
+                                       ? table && table->tails.size() == wanted.tails.size()
+                                       : range.tails == wanted.tails;
+           return range.group == wanted.group && same_beams &&
                   range.tokens.begin <= wanted.tokens.begin &&
                   range.tokens.end >= wanted.tokens.end;
          });
@@ -75,7 +85,7 @@ expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
   auto record = grants_.find(call.right);
   if (!record)
     return fail(errc::lease_revoked, "{}", taken_back);
-  if (record->spec.reader != call.reader || !peer->card.serve)
+  if ((!for_all(record->spec) && record->spec.reader != call.reader) || !peer->card.serve)
     return fail(errc::invalid_argument, "lease {} was not granted to rank {}", call.right.slot,
                 call.reader);
   if (peer->serves >= most_serves)
@@ -99,7 +109,7 @@ expected<plan> ucx_owner::plan_for(const lane_pull& call, const grant_record& re
                                    const planner& plans) const {
   std::vector<plan_blocks> blocks;
   for (const auto& range : call.ranges) {
-    if (!covers(record.spec.ranges, range))
+    if (!covers(record.spec, range))
       return fail(errc::invalid_argument, "tokens [{}, {}) of group \"{}\" were not granted",
                   range.tokens.begin, range.tokens.end, range.group);
     if (const auto* table = find_table(record.spec.blocks, range.group))
