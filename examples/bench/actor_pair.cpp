@@ -27,6 +27,16 @@ std::vector<double> actor_pair::hand_over(std::size_t first, std::size_t count) 
   return us;
 }
 
+json actor_pair::hand_over_by_params(std::size_t first, std::size_t count, bool ticket) {
+  auto what = range(first, count);
+  context_.ask("offer", what);
+  what["ticket"] = ticket;
+  what["params"] = context_.ask("params", what);
+  auto times = generation_.ask("receive_by", what);
+  context_.ask("offered");
+  return times;
+}
+
 double actor_pair::hand_over_together(std::size_t first, std::size_t count) {
   context_.ask("offer", range(first, count));
   const auto us = generation_.ask("receive_together", range(first, count)).get<double>();

@@ -24,6 +24,10 @@ public:
 
   /// Offers requests, then receives one after the other. @returns microseconds of each.
   [[nodiscard]] std::vector<double> hand_over(std::size_t first, std::size_t count);
+  /// The same with the parameters that a router carries. @returns `waited` and `total`
+  /// microseconds of each.
+  [[nodiscard]] nlohmann::json hand_over_by_params(std::size_t first, std::size_t count,
+                                                   bool ticket);
   /// The same for all at once. @returns microseconds from the first call to the last end.
   [[nodiscard]] double hand_over_together(std::size_t first, std::size_t count);
   /// Checks all bytes, once all requests were handed over.

@@ -17,6 +17,8 @@
 #include "examples/bench/plane_card.hpp"
 #include "examples/bench/statistics.hpp"
 #include "examples/support/value_of.hpp"
+#include "messages/params.hpp"
+#include "messages/ticket.hpp"
 
 namespace baton::bench {
 
@@ -115,6 +117,11 @@ json actor_rank::answer(const std::string& verb, const json& arguments) {
   } else if (verb == "receive") {
     for (auto i = first(); i < first() + count(); ++i)
       result.push_back(receive(i, endpoint()));
+  } else if (verb == "params") {
+    for (auto i = first(); i < first() + count(); ++i)
+      result.push_back(params_of(i, arguments.at("ticket")));
+  } else if (verb == "receive_by") {
+    result = receive_by(first(), arguments.at("params"));
   } else if (verb == "receive_together") {
     result = receive_together(first(), count(), endpoint());
   } else if (verb == "receive_until") {
@@ -190,6 +197,35 @@ double actor_rank::receive(std::size_t request, const std::string& endpoint) {
   const auto us = watch.microseconds();
   require_end(ended);
   return us;
+}
+
+json actor_rank::params_of(std::size_t request, bool ticket) {
+  constexpr std::chrono::seconds patience{2};
+  const auto params = ticket
+                          ? transceiver_.get_disaggregated_params(cache_->id_of(request), patience)
+                          : transceiver_.get_disaggregated_params();
+  if (ticket && !params.ticket)
+    throw std::runtime_error{fmt::format("request {} has no ticket", request)};
+  const auto bytes = encode(params);
+  return std::vector<std::uint8_t>(bytes.begin(), bytes.end());
+}
+
+json actor_rank::receive_by(std::size_t first, const json& params) {
+  json times;
+  for (std::size_t i = 0; i < params.size(); ++i) {
+    const auto bytes = params[i].get<std::vector<std::uint8_t>>();
+    auto what = wanted(cache_->id_of(first + i), first + i, "");
+    what.context =
+        value_of(decode_params({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+    const bool ticket = what.context.ticket != nullptr;
+    const auto ended = transceiver_.request_and_receive_sync(std::move(what));
+    require_end(ended);
+    if ((ended.sources.at(0).ticket == ticket_use::used) != ticket)
+      throw std::runtime_error{"a ticket was not used"};
+    times["waited"].push_back(ended.waited.count());
+    times["total"].push_back(ended.total.count());
+  }
+  return times;
 }
 
 double actor_rank::receive_together(std::size_t first, std::size_t count,

@@ -29,7 +29,9 @@ namespace baton::bench {
 /// | offered | | waits until all of them have ended well |
 /// | compute | `request`, `chunks`, `us` of computing each | when the last was computed |
 /// | receive | `first`, `count`, `endpoint` | microseconds of each |
-/// | receive_together | the same | microseconds until all have ended |
+/// | params | `first`, `count`, `ticket` | parameters of each, encoded |
+/// | receive_by | `first`, `params` | `waited` and `total` microseconds of each |
+/// | receive_together | `first`, `count`, `endpoint` | microseconds until all have ended |
 /// | receive_until | `request`, `endpoint` | when it ended |
 /// | ping | `port`, `count`, `bytes` | `blocking`, `events`: microseconds of each round trip |
 /// | begin | `first`, `count` of request ids, `endpoint` | |
@@ -55,6 +57,9 @@ private:
   [[nodiscard]] double compute(std::size_t request, std::uint32_t chunks,
                                std::chrono::microseconds each);
   [[nodiscard]] double receive(std::size_t request, const std::string& endpoint);
+  /// The parameters of a request, with a ticket or without.
+  [[nodiscard]] nlohmann::json params_of(std::size_t request, bool ticket);
+  [[nodiscard]] nlohmann::json receive_by(std::size_t first, const nlohmann::json& params);
   [[nodiscard]] double receive_together(std::size_t first, std::size_t count,
                                         const std::string& endpoint);
   [[nodiscard]] nlohmann::json ping(const nlohmann::json& arguments);

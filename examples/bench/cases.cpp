@@ -13,6 +13,8 @@ std::span<const bench_case> all_cases() {
       bench_case{"planning", "plans of 100,000 fragments", false, measure_planning},
       bench_case{"latency", "a request of one block against a bare CAF round trip", false,
                  measure_latency},
+      bench_case{"ticket", "a request of one block with a ticket against asking for it", false,
+                 measure_ticket},
       bench_case{"overlap", "a prefill in chunks, handed over while it computes", false,
                  measure_overlap},
       bench_case{"waiting", "10,000 requests that wait for a grant", false, measure_waiting},

@@ -23,6 +23,7 @@ struct bench_case {
 [[nodiscard]] findings measure_ucx_shm(const settings& how);
 [[nodiscard]] findings measure_planning(const settings& how);
 [[nodiscard]] findings measure_latency(const settings& how);
+[[nodiscard]] findings measure_ticket(const settings& how);
 [[nodiscard]] findings measure_overlap(const settings& how);
 [[nodiscard]] findings measure_waiting(const settings& how);
 [[nodiscard]] findings measure_idle(const settings& how);
