@@ -1,0 +1,54 @@
+#include "examples/handoff/footprint.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace baton::handoff {
+
+namespace {
+
+std::size_t entries_of(const char* folder) {
+  const std::filesystem::directory_iterator all{folder};
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+std::size_t more(std::size_t now, std::size_t before) noexcept {
+  return now > before ? now - before : 0;
+}
+
+} // namespace
+
+footprint measure_footprint(std::size_t own_threads) {
+  footprint found{entries_of("/proc/self/fd"), entries_of("/proc/self/task") - own_threads, 0};
+  std::ifstream maps{"/proc/self/maps"};
+  for (std::string line; std::getline(maps, line);)
+    for (const auto* shared : {"/memfd:", "/dev/shm/", "/SYSV"})
+      found.mappings += line.find(shared) != std::string::npos ? 1 : 0;
+  return found;
+}
+
+void to_json(nlohmann::json& out, const footprint& one) {
+  out = {{"descriptors", one.descriptors}, {"threads", one.threads}, {"mappings", one.mappings}};
+}
+
+void from_json(const nlohmann::json& in, footprint& one) {
+  in.at("descriptors").get_to(one.descriptors);
+  in.at("threads").get_to(one.threads);
+  in.at("mappings").get_to(one.mappings);
+}
+
+std::size_t excess(const footprint& now, const footprint& before) noexcept {
+  return more(now.descriptors, before.descriptors) + more(now.threads, before.threads) +
+         more(now.mappings, before.mappings);
+}
+
+std::string to_string(const footprint& one) {
+  return fmt::format("{} descriptors, {} threads, {} shared mappings", one.descriptors, one.threads,
+                     one.mappings);
+}
+
+} // namespace baton::handoff

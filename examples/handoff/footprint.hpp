@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+namespace baton::handoff {
+
+/// What a process holds of the system.
+struct footprint {
+  std::size_t descriptors = 0;
+  std::size_t threads = 0;
+  std::size_t mappings = 0; ///< of memory that processes share
+
+  friend bool operator==(const footprint&, const footprint&) = default;
+};
+
+/// Of this process.
+///
+/// @param own_threads  that do not count.
+[[nodiscard]] footprint measure_footprint(std::size_t own_threads = 0);
+
+/// How much of it is more than before, all kinds together.
+[[nodiscard]] std::size_t excess(const footprint& now, const footprint& before) noexcept;
+[[nodiscard]] std::string to_string(const footprint& one);
+
+void to_json(nlohmann::json& out, const footprint& one);
+void from_json(const nlohmann::json& in, footprint& one);
+
+} // namespace baton::handoff
