@@ -226,12 +226,14 @@ expected<> receive_protocol::check(const source_route& source, const slice_grant
     const bool known =
         std::find(source.groups.begin(), source.groups.end(), range.group) != source.groups.end();
     if (!wanted || !known || range.tails != wanted->tails ||
+        !wanted->layers.contains(range.layers) ||
         (!range.tokens.empty() &&
          (range.tokens.begin < wanted->tokens.begin || range.tokens.end > wanted->tokens.end)))
       return fail(errc::invalid_argument,
-                  "context rank {} granted tokens [{}, {}) of group '{}' of request {}, which were "
-                  "not asked for",
-                  source.rank, range.tokens.begin, range.tokens.end, range.group, grant.request);
+                  "context rank {} granted tokens [{}, {}) of layers {} of group '{}' of request "
+                  "{}, which were not asked for",
+                  source.rank, range.tokens.begin, range.tokens.end, to_string(range.layers),
+                  range.group, grant.request);
   }
   if (grant.right.owner != source.peer)
     return fail(errc::invalid_argument, "context rank {} granted a lease of another process",
@@ -241,22 +243,20 @@ expected<> receive_protocol::check(const source_route& source, const slice_grant
 
 expected<> receive_protocol::check_cover(const source_route& source) const {
   const auto& progress = spec_.progress.at(source.rank);
-  for (const auto& want : wants_of(source)) {
-    std::vector<token_range> pieces;
+  for (std::size_t i = 0; i < source.groups.size(); ++i) {
+    const auto* want = find_range(spec_.wants, source.groups[i]);
+    if (!want || want->tokens.empty())
+      continue;
+    std::vector<const group_range*> pieces;
     for (const auto& [slice, ranges] : progress.slices)
-      if (const auto* piece = find_range(ranges, want.group); piece && !piece->tokens.empty())
-        pieces.push_back(piece->tokens);
-    std::sort(pieces.begin(), pieces.end(),
-              [](const auto& a, const auto& b) { return a.begin < b.begin; });
-    auto covered = want.tokens.begin;
-    for (const auto& piece : pieces)
-      if (piece.begin <= covered)
-        covered = std::max(covered, piece.end);
-    if (covered < want.tokens.end)
+      if (const auto* piece = find_range(ranges, want->group))
+        pieces.push_back(piece);
+    if (const auto gap = first_gap(source.layers[i], *want, std::move(pieces)))
       return fail(errc::invalid_argument,
                   "context rank {} marked its last slice of request {}, but offered the tokens of "
-                  "group '{}' only up to {} of {}; offer all tokens of the request",
-                  source.rank, spec_.request.request, want.group, covered, want.tokens.end);
+                  "layer {} of group '{}' only up to {} of {}; offer all tokens of the request",
+                  source.rank, spec_.request.request, gap->layer, want->group, gap->token,
+                  want->tokens.end);
   }
   return {};
 }

@@ -22,18 +22,24 @@ inline constexpr std::chrono::milliseconds default_ticket_wait{100};
 inline constexpr std::chrono::milliseconds longest_ticket_wait{2'000};
 
 /// A piece of a request's cache that is ready on a context rank, to be offered to the generation
-/// side.
+/// side: a range of tokens, in a range of layers.
+///
+/// The first slice of a request starts at token 0 and at layer 0. After it, slices may come in any
+/// order of layers, but in each layer the tokens follow without a gap; all layers have the same
+/// tokens once the last slice is there. So a prefill may offer by tokens, by layers, or layers of
+/// each chunk of tokens. Of a pp instance each rank may be offered the same slices: of a slice it
+/// takes the layers that it holds, maybe none.
 struct send_slice {
   request_id request{};
-  /// The tokens that became ready, in every group. The first slice of a request starts at token 0,
-  /// the others follow without a gap.
+  /// The tokens that became ready, in every group.
   token_range tokens{};
   /// Whether the request's cache is complete with this slice.
   bool last = true;
-  /// Where the tokens lie: one table per group of this rank. Leading blocks that no receiver wants
-  /// may be left out: a sliding window has passed them, or the receivers have them cached. State is
-  /// read with the last slice, and its table may be left out before. Each table of each slice has a
-  /// tail for every beam but the first.
+  /// Where the tokens lie: one table per group of this rank that has layers in the slice. Leading
+  /// blocks that no receiver wants may be left out: a sliding window has passed them, or the
+  /// receivers have them cached. State is final, and read as a whole, with the last slice, whatever
+  /// its layers: its table is needed then, and may be left out before. Each table of each slice has
+  /// a tail for every beam but the first.
   std::vector<group_blocks> blocks{};
   /// Goes with the last slice.
   std::optional<aux_data> aux;
@@ -43,6 +49,8 @@ struct send_slice {
   /// the request ends as `gpu_failed`. Empty: the blocks are filled. The event must neither be
   /// destroyed nor be recorded anew before the request has ended.
   gpu_event_ref after{};
+  /// The layers that became ready, by global numbers; all of this rank unless told otherwise.
+  layer_range layers{};
 };
 
 /// A request that the generation side is to ask for before a context rank computes it.

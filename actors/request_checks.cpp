@@ -111,9 +111,14 @@ expected<> check_deadline(request_id request, std::chrono::milliseconds timeout)
   return {};
 }
 
+/// Whether a slice has a part of a group.
+bool is_read(const group_layout& group, const send_slice& slice) {
+  return group.is_state() ? slice.last : group.has_any(slice.layers);
+}
+
 expected<> check_reach(const group_layout& group, const send_slice& slice) {
   const auto* table = find_table(slice.blocks, group.name);
-  if (group.is_state() && !slice.last)
+  if (!is_read(group, slice))
     return {};
   if (!table)
     return fail(errc::invalid_argument, "request {}: blocks of group '{}' are missing",
@@ -167,6 +172,9 @@ expected<> check(const rank_layout& layout, const send_slice& slice) {
     return fail(errc::invalid_argument,
                 "request {}: a slice of tokens [{}, {}) is empty or too long", slice.request,
                 slice.tokens.begin, slice.tokens.end);
+  if (slice.layers.empty())
+    return fail(errc::invalid_argument, "request {}: a slice of layers {} is empty", slice.request,
+                to_string(slice.layers));
   if (auto ok = check_deadline(slice.request, slice.timeout); !ok)
     return ok;
   if (slice.aux && slice.aux->bytes() > wire_limits::aux_bytes)
@@ -177,6 +185,36 @@ expected<> check(const rank_layout& layout, const send_slice& slice) {
   for (const auto& group : layout.groups)
     if (auto ok = check_reach(group, slice); !ok)
       return ok;
+  return {};
+}
+
+expected<> check_first(const send_slice& slice) {
+  if (slice.tokens.begin != 0)
+    return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
+                slice.request, slice.tokens.begin);
+  if (slice.layers.begin != 0)
+    return fail(errc::invalid_argument,
+                "request {}: its first slice starts at layer {}, not at 0; begin with layer 0, "
+                "whichever layers the rank holds",
+                slice.request, slice.layers.begin);
+  return {};
+}
+
+expected<> check_next(const layer_cover& offered, const send_slice& slice) {
+  if (const auto other = offered.unlike(slice.layers, slice.tokens.begin)) {
+    const auto whole = offered.even() ? "" : fmt::format(" of layer {}", other->layer);
+    return fail(errc::invalid_argument, "request {}: a slice from token {}{} follows one up to {}",
+                slice.request, slice.tokens.begin, whole, other->token);
+  }
+  if (!slice.last)
+    return {};
+  auto all = offered;
+  all.add(slice.layers, slice.tokens);
+  if (!all.even())
+    return fail(errc::invalid_argument,
+                "request {}: with its last slice, layer {} has tokens up to {}, others up to {}; "
+                "offer all tokens of every layer before",
+                slice.request, all.least().layer, all.least().token, all.most().token);
   return {};
 }
 
@@ -220,7 +258,7 @@ std::vector<group_range> wants_of(const rank_layout& layout, const receive_reque
 
 void trim(const rank_layout& layout, send_slice& slice) {
   std::erase_if(slice.blocks, [&](const group_blocks& table) {
-    return !slice.last && layout.groups[*layout.find_group(table.group)].is_state();
+    return !is_read(layout.groups[*layout.find_group(table.group)], slice);
   });
   for (auto& table : slice.blocks) {
     const auto& group = layout.groups[*layout.find_group(table.group)];

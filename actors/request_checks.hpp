@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "actors/layer_cover.hpp"
 #include "actors/request.hpp"
 #include "messages/error.hpp"
 #include "messages/layout.hpp"
@@ -16,6 +17,15 @@ namespace baton {
 /// @returns `invalid_argument`; the text names the request, the field and the value.
 [[nodiscard]] expected<> check(const rank_layout& layout, const send_slice& slice);
 
+/// Checks that a slice is the first of a request: that it starts at token 0 and layer 0.
+[[nodiscard]] expected<> check_first(const send_slice& slice);
+
+/// Checks that a slice continues the earlier ones of its request, in each of its layers, and that
+/// all layers have the same tokens if it is the last one.
+///
+/// @param offered how far the earlier slices reach.
+[[nodiscard]] expected<> check_next(const layer_cover& offered, const send_slice& slice);
+
 /// Checks that a request can be prepared.
 [[nodiscard]] expected<> check(const context_request& request);
 
@@ -29,7 +39,8 @@ namespace baton {
                                                 const receive_request& request);
 
 /// Drops the blocks that hold none of the slice's tokens, so that grants stay small, and the tables
-/// of state of all slices but the last. `slice` must have been checked.
+/// of groups without a layer in the slice, and of state of all slices but the last. `slice` must
+/// have been checked.
 void trim(const rank_layout& layout, send_slice& slice);
 
 } // namespace baton

@@ -199,25 +199,24 @@ std::optional<router::answer> router::plan(const disaggregated_params& context) 
   auto& instance = found->second;
   if (!own_ || !instance.info)
     return std::nullopt;
-  const auto table = pairs(instance, context.dp_rank);
-  if (!table)
-    return tl::unexpected{attempt_failure{table.error(), false}};
+  const auto known = pairs(instance, context.dp_rank);
+  if (!known)
+    return tl::unexpected{attempt_failure{known.error(), false}};
+  const auto& table = (*known)->table;
   const auto life_of = [&](std::uint32_t rank) { return instance.info->ranks[rank].layout.life; };
   receive_route route;
   route.layout_digest = own_digest_;
-  for (const auto source : (*table)->sources_of(rank_)) {
+  for (const auto& [source, parts] : (*known)->parts) {
     source_route entry;
     entry.peer = life_of(source);
     entry.rank = source;
-    entry.receivers = static_cast<std::uint32_t>((*table)->receivers_of(source).size());
-    for (const auto& part : (*table)->find(source, rank_)->parts)
-      if (const auto& name = own_layouts_[rank_].groups[part.destination_group].name;
-          entry.groups.empty() || entry.groups.back() != name)
-        entry.groups.push_back(name);
+    entry.receivers = static_cast<std::uint32_t>(table.receivers_of(source).size());
+    entry.groups = parts.groups;
+    entry.layers = parts.layers;
     entry.carries_aux = route.sources.empty();
     route.sources.push_back(std::move(entry));
   }
-  for (const auto& idle : (*table)->idle)
+  for (const auto& idle : table.idle)
     if (idle.teller == rank_)
       route.idle.push_back({life_of(idle.source), idle.source});
   return route;
@@ -252,7 +251,7 @@ std::optional<std::vector<incarnation>> router::sources_of(const disaggregated_p
   return sources;
 }
 
-expected<const pair_table*> router::pairs(instance_entry& instance, std::uint32_t dp_rank) {
+expected<const router::dp_pairs*> router::pairs(instance_entry& instance, std::uint32_t dp_rank) {
   if (const auto known = instance.pairs.find(dp_rank); known != instance.pairs.end())
     return &known->second;
   if (auto ok = compatible_instances(instance.layouts, own_layouts_); !ok)
@@ -260,7 +259,28 @@ expected<const pair_table*> router::pairs(instance_entry& instance, std::uint32_
   auto table = make_pairs(instance.layouts, dp_rank, own_layouts_, own_layouts_[rank_].dp_rank());
   if (!table)
     return fail(table.error());
-  return &instance.pairs.emplace(dp_rank, std::move(*table)).first->second;
+  dp_pairs known;
+  for (const auto source : table->sources_of(rank_))
+    known.parts.emplace(source, parts_of(*table->find(source, rank_)));
+  known.table = std::move(*table);
+  return &instance.pairs.emplace(dp_rank, std::move(known)).first->second;
+}
+
+router::source_parts router::parts_of(const rank_pair& pair) const {
+  const auto& groups = own_layouts_[rank_].groups;
+  source_parts result;
+  for (auto first = pair.parts.begin(); first != pair.parts.end();) {
+    const auto& group = groups[first->destination_group];
+    std::vector<std::uint32_t> layers;
+    for (const auto index = first->destination_group;
+         first != pair.parts.end() && first->destination_group == index; ++first)
+      if (const auto layer = group.buffers[first->destination_buffer].layer;
+          layers.empty() || layers.back() != layer)
+        layers.push_back(layer);
+    result.groups.push_back(group.name);
+    result.layers.push_back(std::make_shared<const std::vector<std::uint32_t>>(std::move(layers)));
+  }
+  return result;
 }
 
 bool router::ready(const rank_info& peer) {

@@ -68,10 +68,19 @@ public:
   void handle(const link_event& event);
 
 private:
+  /// What this rank reads from one source: of each group the layers.
+  struct source_parts {
+    std::vector<std::string> groups;
+    std::vector<layer_list> layers;
+  };
+  struct dp_pairs {
+    pair_table table;
+    std::map<std::uint32_t, source_parts> parts; ///< by source
+  };
   struct instance_entry {
     std::optional<instance_info> info;
     std::vector<rank_layout> layouts;
-    std::map<std::uint32_t, pair_table> pairs; ///< by context dp rank
+    std::map<std::uint32_t, dp_pairs> pairs; ///< by context dp rank
   };
   struct link_entry {
     bool up = false;
@@ -97,7 +106,8 @@ private:
   void drop_told();
   /// Returns nullopt while something is still on its way.
   [[nodiscard]] std::optional<answer> resolve(const disaggregated_params& context);
-  [[nodiscard]] expected<const pair_table*> pairs(instance_entry& instance, std::uint32_t dp_rank);
+  [[nodiscard]] expected<const dp_pairs*> pairs(instance_entry& instance, std::uint32_t dp_rank);
+  [[nodiscard]] source_parts parts_of(const rank_pair& pair) const;
   [[nodiscard]] bool ready(const rank_info& peer);
   void fail_all(const std::string& endpoint, const attempt_failure& failure);
 

@@ -159,34 +159,39 @@ void send_protocol::grant_all(receiver& to) {
       return;
 }
 
-/// What of a wanted range becomes ready with a slice.
-token_range send_protocol::offered(const group_range& want, const send_slice& slice) const {
-  if (std::find(spec_.states.begin(), spec_.states.end(), want.group) == spec_.states.end())
-    return intersect(want.tokens, slice.tokens);
-  return slice.last ? intersect(want.tokens, state_slot) : token_range{};
+group_range send_protocol::offered(const group_range& want, const send_slice& slice) const {
+  auto part = want;
+  if (std::find(spec_.states.begin(), spec_.states.end(), want.group) == spec_.states.end()) {
+    part.tokens = intersect(want.tokens, slice.tokens);
+    part.layers = common_layers(want.layers, slice.layers);
+  } else {
+    part.tokens = slice.last ? intersect(want.tokens, state_slot) : token_range{};
+  }
+  return part;
 }
 
 expected<> send_protocol::add_range(slice_grant& message, const receiver& to,
                                     const group_range& want) const {
   const auto& slice = spec_.slices[message.slice];
   const auto* table = find_table(slice.blocks, want.group);
-  const auto tokens = offered(want, slice);
-  if (!table || tokens.empty())
+  auto part = offered(want, slice);
+  if (!table || part.tokens.empty() || part.layers.empty())
     return {};
-  if (tokens.begin < table->first_block_token)
+  if (part.tokens.begin < table->first_block_token)
     return fail(
         errc::invalid_argument,
         "request {}: generation rank {} wants tokens of group '{}' from {} on, but the "
         "context rank's blocks begin at token {}; leave out only blocks that the window has "
         "passed or that every receiver has cached",
-        spec_.request, to.call.receiver_rank, want.group, tokens.begin, table->first_block_token);
+        spec_.request, to.call.receiver_rank, want.group, part.tokens.begin,
+        table->first_block_token);
   if (table->tails.size() != want.tails.size())
     return fail(errc::invalid_argument,
                 "request {}: {} beams of group '{}' are offered, but generation rank {} has blocks "
                 "for {}; give both sides the same number of beams",
                 spec_.request, table->tails.size() + 1, want.group, to.call.receiver_rank,
                 want.tails.size() + 1);
-  message.ranges.push_back({want.group, tokens, want.tails});
+  message.ranges.push_back(std::move(part));
   message.blocks.push_back(*table);
   return {};
 }

@@ -68,7 +68,8 @@ private:
   void grant_all(receiver& to);
   [[nodiscard]] bool grant(receiver& to, std::uint32_t slice);
   void note_grant();
-  [[nodiscard]] token_range offered(const group_range& want, const send_slice& slice) const;
+  /// What of a wanted range becomes ready with a slice; maybe nothing.
+  [[nodiscard]] group_range offered(const group_range& want, const send_slice& slice) const;
   [[nodiscard]] expected<> add_range(slice_grant& message, const receiver& to,
                                      const group_range& want) const;
   void acknowledged(incarnation peer, const slice_done& message);

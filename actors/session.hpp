@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "actors/layer_cover.hpp"
 #include "actors/options.hpp"
 #include "actors/request.hpp"
 #include "messages/ids.hpp"
@@ -30,6 +31,7 @@ struct source_route {
   std::vector<std::string> groups; ///< of which it holds a part
   bool carries_aux = false;
   lane_choice lane;
+  std::vector<layer_list> layers; ///< of each of `groups`: those that are read from it
 };
 
 /// One context rank from which nobody pulls, and which this receiver must tell so.

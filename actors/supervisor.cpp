@@ -16,6 +16,7 @@ std::chrono::microseconds micros(Duration span) {
 supervisor::supervisor(rank_layout layout, transceiver_options options, supervisor_backend& backend,
                        std::uint64_t seed)
     : layout_{std::move(layout)},
+      layers_{layers_of(layout_)},
       options_{std::move(options)},
       backend_{backend},
       ended_before_{options_.tombstones},
@@ -69,37 +70,42 @@ expected<> supervisor::append(time_point now, record& entry, send_slice slice) {
                 "request {} is alive and its last slice was offered; wait for its end", id);
   if (entry.verdict)
     return fail(*entry.verdict);
-  if (first && slice.tokens.begin != 0)
-    return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
-                id, slice.tokens.begin);
-  if (!first && work.slices.back().tokens.end != slice.tokens.begin)
-    return fail(errc::invalid_argument, "request {}: a slice from token {} follows one up to {}",
-                id, slice.tokens.begin, work.slices.back().tokens.end);
-  if (work.slices.size() >= wire_limits::slices)
-    return fail(errc::invalid_argument, "request {}: more than {} slices; offer larger ones", id,
-                wire_limits::slices);
-  if (slice.after)
-    work.unfilled.insert(static_cast<std::uint32_t>(work.slices.size()));
+  if (auto ok = add_slice(work, slice); !ok)
+    return ok;
   if (first) {
     number(entry);
     entry.deadline = now + slice.timeout;
     due(entry.deadline);
   }
-  work.slices.push_back(slice);
   if (entry.at == phase::running)
     backend_.tell(entry.key, std::move(slice));
   return {};
 }
 
+expected<> supervisor::add_slice(sending& work, const send_slice& slice) const {
+  const bool first = work.slices.empty();
+  if (auto ok = first ? check_first(slice) : expected<>{}; !ok)
+    return ok;
+  if (first)
+    work.offered = layer_cover{layers_};
+  if (auto ok = check_next(work.offered, slice); !ok)
+    return ok;
+  if (work.slices.size() >= wire_limits::slices)
+    return fail(errc::invalid_argument, "request {}: more than {} slices; offer larger ones",
+                slice.request, wire_limits::slices);
+  if (slice.after)
+    work.unfilled.insert(static_cast<std::uint32_t>(work.slices.size()));
+  work.offered.add(slice.layers, slice.tokens);
+  work.slices.push_back(slice);
+  return {};
+}
+
 expected<> supervisor::open_send(time_point now, send_slice slice) {
   const auto id = slice.request;
-  if (slice.tokens.begin != 0) {
+  if (auto ok = check_first(slice); !ok) {
     // The engine may still be computing chunks of a request that has ended meanwhile.
     const auto* ended = ended_before_.find(id);
-    if (ended && ended->failure)
-      return fail(*ended->failure);
-    return fail(errc::invalid_argument, "request {}: its first slice starts at token {}, not at 0",
-                id, slice.tokens.begin);
+    return ended && ended->failure ? fail(*ended->failure) : ok;
   }
   if (auto refusal = ended_before_.take_refusal(id))
     return fail(std::move(*refusal));
@@ -107,9 +113,8 @@ expected<> supervisor::open_send(time_point now, send_slice slice) {
   if (!made)
     return fail(made.error());
   sending work;
-  if (slice.after)
-    work.unfilled.insert(0);
-  work.slices.push_back(std::move(slice));
+  if (auto ok = add_slice(work, slice); !ok)
+    return ok;
   start_send(now, std::move(*made), std::move(work));
   return {};
 }
@@ -579,8 +584,10 @@ std::string supervisor::unfinished(const sending& work) const {
     return "its first slice had not been offered, though the generation side had asked for it; "
            "compute it sooner or prepare it for longer";
   if (!work.slices.empty() && !work.slices.back().last)
-    return fmt::format("its slices ended at token {}; offer the rest, up to the last slice, sooner",
-                       work.slices.back().tokens.end);
+    return fmt::format(
+        "its slices ended at token {}{}; offer the rest, up to the last slice, sooner",
+        work.offered.least().token,
+        work.offered.even() ? "" : fmt::format(" of layer {}", work.offered.least().layer));
   if (work.calls.empty())
     return "no generation rank had asked for it";
   std::uint32_t expected = 0;

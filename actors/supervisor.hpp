@@ -172,6 +172,7 @@ private:
   struct sending {
     offer_id offer;
     std::vector<send_slice> slices;
+    layer_cover offered;              ///< how far the slices reach
     std::set<std::uint32_t> unfilled; ///< slices whose GPU event is not known to be complete
     std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
     std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< by receiver rank
@@ -279,7 +280,11 @@ private:
   void assign_key(record& entry);
   void due(time_point when) noexcept;
 
+  /// Takes a slice in that continues those before it.
+  [[nodiscard]] expected<> add_slice(sending& work, const send_slice& slice) const;
+
   rank_layout layout_;
+  layer_list layers_; ///< of this rank
   transceiver_options options_;
   supervisor_backend& backend_;
   record_map records_;

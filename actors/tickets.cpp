@@ -20,26 +20,36 @@ bool append_grant(std::vector<slice_grant>& grants, const request_ticket& ticket
   for (const auto& range : slice.ranges) {
     const auto& table = ticket.tables[range.table];
     const auto want = std::ranges::find(wants, table.group, &group_range::group);
-    if (want == wants.end() || intersect(want->tokens, range.tokens).empty())
+    if (want == wants.end())
+      continue;
+    const auto tokens = intersect(want->tokens, range.tokens);
+    const auto layers = common_layers(want->layers, range.layers);
+    if (tokens.empty() || layers.empty())
       continue;
     if (want->tails.size() != table.tails.size())
       return false;
-    grant.ranges.push_back({want->group, intersect(want->tokens, range.tokens), want->tails});
+    grant.ranges.push_back({want->group, tokens, want->tails, layers});
     grant.blocks.push_back(table);
   }
   grants.push_back(std::move(grant));
   return true;
 }
 
-bool covers_all(const std::vector<slice_grant>& grants, const std::vector<group_range>& wants) {
-  return std::ranges::all_of(wants, [&](const group_range& want) {
-    std::vector<token_range> pieces;
+bool covers_all(const std::vector<slice_grant>& grants, const source_route& source,
+                const std::vector<group_range>& wants) {
+  for (std::size_t i = 0; i < source.groups.size(); ++i) {
+    const auto want = std::ranges::find(wants, source.groups[i], &group_range::group);
+    if (want == wants.end() || want->tokens.empty())
+      continue;
+    std::vector<const group_range*> pieces;
     for (const auto& grant : grants)
       for (const auto& range : grant.ranges)
-        if (range.group == want.group)
-          pieces.push_back(range.tokens);
-    return covered_up_to(want.tokens, std::move(pieces)) >= want.tokens.end;
-  });
+        if (range.group == want->group)
+          pieces.push_back(&range);
+    if (first_gap(source.layers[i], *want, std::move(pieces)))
+      return false;
+  }
+  return true;
 }
 
 } // namespace
@@ -52,7 +62,7 @@ grant_spec bearer_grant(const send_slice& slice, const std::vector<std::string>&
     tokens.begin = std::max(tokens.begin, table.first_block_token);
     if (table.blocks.empty() || tokens.begin >= tokens.end || (state && !slice.last))
       continue;
-    grant.ranges.push_back({table.group, tokens, {}});
+    grant.ranges.push_back({table.group, tokens, {}, state ? layer_range{} : slice.layers});
     grant.blocks.push_back(table);
   }
   return grant;
@@ -61,8 +71,8 @@ grant_spec bearer_grant(const send_slice& slice, const std::vector<std::string>&
 void add_slice(request_ticket& ticket, grant_spec granted, const lease& right) {
   ticket_slice slice{right, {}};
   for (std::size_t i = 0; i < granted.ranges.size(); ++i) {
-    slice.ranges.push_back(
-        {static_cast<std::uint32_t>(ticket.tables.size()), granted.ranges[i].tokens});
+    slice.ranges.push_back({static_cast<std::uint32_t>(ticket.tables.size()),
+                            granted.ranges[i].tokens, granted.ranges[i].layers});
     ticket.tables.push_back(std::move(granted.blocks[i]));
   }
   ticket.ranks.front().slices.push_back(std::move(slice));
@@ -79,7 +89,7 @@ std::vector<slice_grant> grants_of(const request_ticket& ticket, request_id requ
   while (grants.size() < from->slices.size())
     if (!append_grant(grants, ticket, *from, wants))
       return {};
-  if (!covers_all(grants, wants))
+  if (!covers_all(grants, source, wants))
     return {};
   for (auto& grant : grants) {
     grant.request = request;
@@ -88,15 +98,6 @@ std::vector<slice_grant> grants_of(const request_ticket& ticket, request_id requ
   if (source.carries_aux && from->aux)
     grants.back().aux = ticket.aux[*from->aux];
   return grants;
-}
-
-std::uint32_t covered_up_to(token_range want, std::vector<token_range> pieces) {
-  std::ranges::sort(pieces, {}, &token_range::begin);
-  auto covered = want.begin;
-  for (const auto& piece : pieces)
-    if (piece.begin <= covered)
-      covered = std::max(covered, piece.end);
-  return covered;
 }
 
 } // namespace baton

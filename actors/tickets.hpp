@@ -29,8 +29,4 @@ void add_slice(request_ticket& ticket, grant_spec granted, const lease& right);
                                                  pull_id pull, const source_route& source,
                                                  const std::vector<group_range>& wants);
 
-/// Returns the first token of a group that none of the pieces holds, from `want.begin` on;
-/// `want.end` or more if they hold all.
-[[nodiscard]] std::uint32_t covered_up_to(token_range want, std::vector<token_range> pieces);
-
 } // namespace baton

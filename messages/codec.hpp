@@ -48,6 +48,19 @@ template <class Wire, class Enum>
   return static_cast<Wire>(value);
 }
 
+/// Layers are the fields `first_layer` and `end_layer` of a message; none means all.
+template <class Message>
+void write_layers(layer_range layers, Message& out) {
+  out.set_first_layer(layers.begin);
+  if (layers.end != layer_range::no_end)
+    out.set_end_layer(layers.end);
+}
+
+template <class Message>
+[[nodiscard]] layer_range read_layers(const Message& in) noexcept {
+  return {in.first_layer(), in.has_end_layer() ? in.end_layer() : layer_range::no_end};
+}
+
 /// Milliseconds that are left, cut to `wire_limits::remaining`.
 [[nodiscard]] inline std::uint64_t write_remaining(std::chrono::milliseconds remaining) noexcept {
   using std::chrono::milliseconds;

@@ -69,6 +69,20 @@ token_range intersect(token_range a, token_range b) noexcept {
   return common.empty() ? token_range{} : common;
 }
 
+layer_range common_layers(layer_range a, layer_range b) noexcept {
+  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
+}
+
+std::string to_string(layer_range layers) {
+  return layers.end == layer_range::no_end ? fmt::format("[{}, ...)", layers.begin)
+                                           : fmt::format("[{}, {})", layers.begin, layers.end);
+}
+
+bool group_layout::has_any(layer_range layers) const noexcept {
+  return std::ranges::any_of(
+      buffers, [&](const buffer_layout& buffer) { return layers.contains(buffer.layer); });
+}
+
 std::optional<std::size_t> rank_layout::find_group(std::string_view name) const noexcept {
   for (std::size_t i = 0; i < groups.size(); ++i)
     if (groups[i].name == name)

@@ -49,6 +49,29 @@ struct token_range {
 /// Returns the common part of two ranges; `{0, 0}` if there is none.
 [[nodiscard]] token_range intersect(token_range a, token_range b) noexcept;
 
+/// A half-open range of global layer numbers `[begin, end)`; all layers, unless told otherwise.
+struct layer_range {
+  static constexpr std::uint32_t no_end = UINT32_MAX;
+
+  std::uint32_t begin = 0;
+  std::uint32_t end = no_end; ///< `no_end`: every layer from `begin` on
+
+  [[nodiscard]] bool empty() const noexcept { return end != no_end && begin >= end; }
+  [[nodiscard]] bool contains(std::uint32_t layer) const noexcept {
+    return layer >= begin && (end == no_end || layer < end);
+  }
+  [[nodiscard]] bool contains(layer_range other) const noexcept {
+    return other.begin >= begin && other.end <= end;
+  }
+  friend bool operator==(const layer_range&, const layer_range&) = default;
+};
+
+/// Returns the common part of two ranges; it may be empty.
+[[nodiscard]] layer_range common_layers(layer_range a, layer_range b) noexcept;
+
+/// Returns e.g. "[8, 16)", or "[8, ...)" for one without an end.
+[[nodiscard]] std::string to_string(layer_range layers);
+
 /// One memory pool of a rank: `slots` slots of `slot_bytes` bytes, `slots * slot_bytes` bytes in all.
 struct pool_layout {
   memory_kind kind = memory_kind::host;
@@ -115,6 +138,8 @@ struct group_layout {
 
   /// Whether this is recurrent state: one slot a request, final only when all its tokens are.
   [[nodiscard]] bool is_state() const noexcept { return tokens_per_block == 0; }
+  /// Whether any layer of a range is held here.
+  [[nodiscard]] bool has_any(layer_range layers) const noexcept;
   friend bool operator==(const group_layout&, const group_layout&) = default;
 };
 

@@ -123,7 +123,8 @@ expected<> check(const wire::LanePull& in) {
         range.end() > wire_limits::tokens ||
         std::cmp_greater_equal(range.tails_size(), wire_limits::beams) ||
         std::any_of(range.tails().begin(), range.tails().end(),
-                    [](auto token) { return token > wire_limits::tokens; }))
+                    [](auto token) { return token > wire_limits::tokens; }) ||
+        read_layers(range).empty())
       return fail(errc::invalid_argument, "lane pull: range [{}, {}) of a group is not valid",
                   range.begin(), range.end());
   return {};
@@ -202,6 +203,7 @@ std::string encode(const lane_pull& call) {
     added->set_begin(range.tokens.begin);
     added->set_end(range.tokens.end);
     added->mutable_tails()->Add(range.tails.begin(), range.tails.end());
+    write_layers(range.layers, *added);
   }
   out.set_bytes(call.bytes);
   out.set_credits(call.credits);
@@ -224,7 +226,8 @@ expected<lane_pull> decode_lane_pull(std::string_view bytes) {
   for (const auto& range : in.ranges())
     out.ranges.push_back({range.group(),
                           {range.begin(), range.end()},
-                          {range.tails().begin(), range.tails().end()}});
+                          {range.tails().begin(), range.tails().end()},
+                          read_layers(range)});
   out.bytes = in.bytes();
   out.credits = in.credits();
   out.link = in.link();

@@ -19,10 +19,11 @@ namespace baton {
 /// Limit of an encoded ticket. A request whose ticket is larger has none.
 inline constexpr std::size_t ticket_bytes = 60u << 10;
 
-/// Tokens of one group that a slice grants, and where they lie.
+/// Tokens of some layers of one group that a slice grants, and where they lie.
 struct ticket_range {
   std::uint32_t table = 0; ///< index into `request_ticket::tables`; names the group as well
   token_range tokens{};
+  layer_range layers{};
 
   friend bool operator==(const ticket_range&, const ticket_range&) = default;
 };

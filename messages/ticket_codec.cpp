@@ -79,6 +79,7 @@ void write_slice(const ticket_slice& slice, wire::TicketSlice& out) {
     one.set_table(range.table);
     one.set_begin(range.tokens.begin);
     one.set_end(range.tokens.end);
+    write_layers(range.layers, one);
   }
 }
 
@@ -144,11 +145,14 @@ expected<ticket_slice> read_slice(const std::string& field, const wire::TicketSl
       return refuse("{}.table: {}, there are {}", item, one.table(), tables.size());
     if (one.begin() > one.end() || one.end() > wire_limits::tokens)
       return refuse("{}: tokens [{}, {}) are none", item, one.begin(), one.end());
+    const auto layers = read_layers(one);
+    if (layers.empty())
+      return refuse("{}: layers {} are none", item, to_string(layers));
     const auto& group = tables[one.table()].group;
     if (std::ranges::any_of(slice.ranges,
                             [&](const auto& other) { return tables[other.table].group == group; }))
       return refuse("{}: group {} is given twice", item, group);
-    slice.ranges.push_back({one.table(), {one.begin(), one.end()}});
+    slice.ranges.push_back({one.table(), {one.begin(), one.end()}, layers});
   }
   return slice;
 }

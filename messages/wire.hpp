@@ -52,6 +52,9 @@ struct group_range {
   /// For each beam but the first: the token from which on the receiver has blocks of its own. What
   /// lies before it the beam shares with beam 0. A grant repeats what was asked for.
   std::vector<std::uint32_t> tails{};
+  /// The layers of which this is said. Receivers want all; a slice may offer fewer, but of state
+  /// always all.
+  layer_range layers{};
 
   friend bool operator==(const group_range&, const group_range&) = default;
 };
@@ -129,7 +132,7 @@ struct slice_grant {
   offer_id offer{};
   std::uint32_t slice = 0;
   bool last = false;
-  std::vector<group_range> ranges{};  ///< what is granted: the slice's tokens within the wanted ones
+  std::vector<group_range> ranges{};  ///< what is granted: the slice's tokens and layers within the wanted ones
   std::vector<group_blocks> blocks{}; ///< the source's blocks of `ranges`, same groups, same order
   lease right{};
   std::optional<aux_data> aux; ///< only from the one source that carries it, with the last slice

@@ -40,6 +40,9 @@ expected<> check_range(const std::string& field, const group_range& range) {
   for (const auto token : range.tails)
     if (auto ok = at_most(field + ".tails", token, wire_limits::tokens); !ok)
       return ok;
+  if (range.layers.empty())
+    return refuse("{}.first_layer: {} is not before end_layer = {}", field, range.layers.begin,
+                  range.layers.end);
   return at_most(field + ".end", range.tokens.end, wire_limits::tokens);
 }
 

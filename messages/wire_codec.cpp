@@ -47,10 +47,12 @@ void write(const group_range& range, wire::GroupRange& out) {
   out.set_begin(range.tokens.begin);
   out.set_end(range.tokens.end);
   out.mutable_tails()->Add(range.tails.begin(), range.tails.end());
+  write_layers(range.layers, out);
 }
 
 group_range read(const wire::GroupRange& in) {
-  return {in.group(), {in.begin(), in.end()}, {in.tails().begin(), in.tails().end()}};
+  return {
+      in.group(), {in.begin(), in.end()}, {in.tails().begin(), in.tails().end()}, read_layers(in)};
 }
 
 void write(const beam_tail& tail, wire::BeamTail& out) {

@@ -86,12 +86,51 @@ memory memory_of(const rank& at) {
   return pools;
 }
 
+/// What a slice has of a request.
+struct piece {
+  token_range tokens;
+  layer_range layers;
+};
+
+/// Cuts a request by tokens, and often by layers too. Each layer's tokens come in order.
+std::vector<piece> draw_pieces(std::mt19937_64& random, std::uint32_t tokens,
+                               std::uint32_t layers) {
+  std::vector<token_range> chunks;
+  for (std::uint32_t end = 0; end < tokens;) {
+    const auto begin = end;
+    end = chance(random, 50) ? tokens : pick(random, end + 1, tokens);
+    chunks.push_back({begin, end});
+  }
+  std::vector<layer_range> bands{{}};
+  while (bands.back().begin + 1 < layers && chance(random, 60)) {
+    const auto cut = pick(random, bands.back().begin + 1, layers - 1);
+    bands.back().end = cut;
+    bands.push_back({cut, layer_range::no_end});
+  }
+  std::vector<piece> pieces;
+  std::vector<std::size_t> done(bands.size());
+  while (pieces.size() < chunks.size() * bands.size()) {
+    const auto last = static_cast<std::uint32_t>(bands.size() - 1);
+    const auto band = pieces.empty() ? 0 : pick(random, 0, last);
+    if (done[band] < chunks.size())
+      pieces.push_back({chunks[done[band]++], bands[band]});
+  }
+  return pieces;
+}
+
+std::uint32_t layers_of_all(const std::vector<rank_layout>& ranks) {
+  std::uint32_t layers = 0;
+  for (const auto& rank : ranks)
+    layers = std::max(layers, layers_of(rank)->back() + 1);
+  return layers;
+}
+
 /// One request: how it is cut, and its tables on every rank that has a part in it.
 struct request {
   request_id id;
   std::uint32_t tokens = 0;
   std::uint32_t cached = 0;
-  std::vector<std::uint32_t> cuts; ///< ends of the slices
+  std::vector<piece> pieces; ///< in the order in which they are offered
   std::vector<std::vector<group_blocks>> context;
   std::vector<std::vector<group_blocks>> generation;
 };
@@ -137,10 +176,7 @@ public:
     request drawn{request_id{id}, pick(random_, 1, 40), 0, {}, {}, {}};
     if (chance(random_, 30))
       drawn.cached = pick(random_, 0, drawn.tokens);
-    for (std::uint32_t end = 0; end < drawn.tokens;) {
-      end = chance(random_, 50) ? drawn.tokens : pick(random_, end + 1, drawn.tokens);
-      drawn.cuts.push_back(end);
-    }
+    drawn.pieces = draw_pieces(random_, drawn.tokens, layers_of_all(given_.context));
     const auto beams = chance(random_, 40) ? pick(random_, 1, 2) : 0;
     const auto tables = [&](const std::vector<rank_layout>& side) {
       std::vector<std::uint32_t> tails;
@@ -200,12 +236,12 @@ private:
 
   void offer(const request& what, std::uint32_t dp) {
     for (const auto& from : context_) {
-      std::uint32_t begin = 0;
-      for (const auto end : what.cuts) {
+      for (std::size_t i = 0; i < what.pieces.size(); ++i) {
         send_slice slice;
         slice.request = what.id;
-        slice.tokens = {std::exchange(begin, end), end};
-        slice.last = end == what.tokens;
+        slice.tokens = what.pieces[i].tokens;
+        slice.layers = what.pieces[i].layers;
+        slice.last = i + 1 == what.pieces.size();
         slice.blocks = what.context[from->layout.rank];
         if (from->layout.dp_rank() == dp)
           value_of(from->door->respond_and_send_async(std::move(slice)));

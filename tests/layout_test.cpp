@@ -168,6 +168,24 @@ BOOST_AUTO_TEST_CASE(numbers_that_are_no_enumerators_are_unknown) {
   BOOST_TEST(size_of(element_type{200}) == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(layer_ranges_know_their_layers) {
+  constexpr auto no_end = layer_range::no_end;
+  BOOST_TEST(!layer_range{}.empty());
+  BOOST_TEST((layer_range{4, 4}.empty() && layer_range{5, 4}.empty()));
+  BOOST_TEST((!layer_range{no_end, no_end}.empty()));
+  BOOST_TEST((layer_range{4, 6}.contains(5) && !layer_range{4, 6}.contains(6)));
+  BOOST_TEST((!layer_range{4, 6}.contains(3) && layer_range{4, no_end}.contains(no_end)));
+  BOOST_TEST((layer_range{}.contains(layer_range{4, no_end})));
+  BOOST_TEST((layer_range{4, 6}.contains(layer_range{5, 6})));
+  BOOST_TEST((!layer_range{4, 6}.contains(layer_range{3, 5})));
+  BOOST_TEST((!layer_range{4, 6}.contains(layer_range{5, no_end})));
+  BOOST_TEST((common_layers({}, {4, 6}) == layer_range{4, 6}));
+  BOOST_TEST((common_layers({4, 6}, {5, no_end}) == layer_range{5, 6}));
+  BOOST_TEST((common_layers({4, 6}, {6, no_end}).empty()));
+  BOOST_TEST((to_string(layer_range{4, 6}) == "[4, 6)"));
+  BOOST_TEST((to_string(layer_range{4, no_end}) == "[4, ...)"));
+}
+
 BOOST_AUTO_TEST_CASE(token_ranges_intersect) {
   BOOST_TEST((intersect({0, 10}, {5, 20}) == token_range{5, 10}));
   BOOST_TEST((intersect({5, 20}, {0, 10}) == token_range{5, 10}));

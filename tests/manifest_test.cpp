@@ -43,7 +43,13 @@ std::vector<pool_layout> sample_pools() {
 }
 
 lane_pull sample_call() {
-  return {incarnation{1}, 2, {incarnation{3}, 4, 5}, {{"full", {0, 64}, {32, 48}}}, 1 << 20, 8, 9};
+  return {incarnation{1},
+          2,
+          {incarnation{3}, 4, 5},
+          {{"full", {0, 64}, {32, 48}, {2, 5}}, {"swa", {0, 64}}},
+          1 << 20,
+          8,
+          9};
 }
 
 /// Whether the change makes the manifest one that is refused, with this word in the text.
@@ -156,6 +162,11 @@ BOOST_AUTO_TEST_CASE(a_lane_pull_out_of_bounds_is_refused) {
   call = sample_call();
   call.ranges[0].tokens = {5, 4};
   BOOST_TEST(!decode_lane_pull(encode(call)));
+  for (const auto layers : {layer_range{4, 4}, layer_range{5, 4}, layer_range{0, 0}}) {
+    call = sample_call();
+    call.ranges[0].layers = layers;
+    BOOST_TEST(!decode_lane_pull(encode(call)));
+  }
   call = sample_call();
   call.ranges.assign(layout_limits::groups + 1, call.ranges[0]);
   BOOST_TEST(!decode_lane_pull(encode(call)));

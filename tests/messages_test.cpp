@@ -40,7 +40,7 @@ slice_grant sample_grant() {
           .offer = offer_id{88},
           .slice = 4,
           .last = true,
-          .ranges = {{"full", {16, 30}, {24, 16}}, {"state", state_slot}},
+          .ranges = {{"full", {16, 30}, {24, 16}, {8, 16}}, {"state", state_slot}},
           .blocks = {{"full", 16, {9, 1, 70'000}, {{24, {5, 8}}, {32, {}}}}, {"state", 0, {3}}},
           .right = {incarnation{99}, 5, 1235},
           .aux = aux_data{{1, 2}, {-1}, std::string("a\0b\xff", 4)}};
@@ -275,6 +275,9 @@ BOOST_AUTO_TEST_CASE(a_grant_that_makes_no_sense_is_refused_and_named) {
   const auto grant = sample_grant();
   check_refused("slice", grant, [](auto& m) { m.slice = wire_limits::slices; });
   check_refused("ranges[0].begin", grant, [](auto& m) { m.ranges[0].tokens = {1, 0}; });
+  check_refused("ranges[0].first_layer", grant, [](auto& m) { m.ranges[0].layers = {8, 8}; });
+  check_refused("ranges[0].first_layer", grant, [](auto& m) { m.ranges[0].layers = {0, 0}; });
+  check_refused("ranges[1].first_layer", grant, [](auto& m) { m.ranges[1].layers = {9, 8}; });
   check_refused("ranges[1].group", grant, [](auto& m) { m.ranges[1].group = "full"; });
   check_refused("blocks", grant, [](auto& m) { m.blocks.pop_back(); });
   check_refused("blocks[0].group", grant, [](auto& m) { std::swap(m.blocks[0], m.blocks[1]); });
@@ -308,6 +311,23 @@ BOOST_AUTO_TEST_CASE(a_grant_that_makes_no_sense_is_refused_and_named) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(a_range_without_layers_is_of_all_layers) {
+  // "full", up to token 4, as it was written before there were layers.
+  const std::string range{"\x0a\x04"
+                          "full"
+                          "\x18\x04"};
+  pull_request call;
+  call.receivers = 1;
+  call.wants = {{"full", {0, 4}}};
+  const auto bytes = encode(call);
+  BOOST_TEST((bytes.find(range) != std::string::npos));
+  const auto read = std::get<pull_request>(decode_message(bytes).value());
+  BOOST_TEST((read.wants.at(0).layers == layer_range{}));
+  BOOST_TEST(read.wants.at(0).layers.contains(layer_range::no_end));
+  call.wants[0].layers = {3, layer_range::no_end};
+  BOOST_TEST((std::get<pull_request>(decode_message(encode(call)).value()) == call));
+}
+
 BOOST_AUTO_TEST_CASE(a_value_exactly_at_its_limit_is_accepted) {
   check_good(sample_pull(), [](pull_request& m) {
     m.receiver_rank = layout_limits::ranks - 1;
@@ -326,6 +346,8 @@ BOOST_AUTO_TEST_CASE(a_value_exactly_at_its_limit_is_accepted) {
     m.blocks[0].tails.assign(wire_limits::beams - 1, {wire_limits::tokens, {}});
     m.blocks[0].tails[0].blocks = {0, layout_limits::slots - 1};
     m.ranges[0].tails.assign(wire_limits::beams - 1, wire_limits::tokens);
+    m.ranges[0].layers = {layer_range::no_end - 2, layer_range::no_end - 1};
+    m.ranges[1].layers = {layer_range::no_end, layer_range::no_end};
     m.right.epoch = ~0ull;
     m.aux->opaque.resize(wire_limits::aux_bytes - 12);
     BOOST_TEST(m.aux->bytes() == wire_limits::aux_bytes);

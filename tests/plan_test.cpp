@@ -90,22 +90,23 @@ void for_each_token(const group_blocks& table, std::uint32_t per_block, token_ra
 /// Calls `visit(pool, address, value)` for every byte of the request's tokens that a rank holds.
 template <class Visitor>
 void for_each_byte(const rank_layout& rank, std::uint32_t table_key, const request& handed,
-                   const Visitor& visit) {
+                   const Visitor& visit, layer_range layers = {}) {
   for (const auto& group : rank.groups) {
     const auto& given = handed.at(group.name);
     const auto per_block = std::max(group.tokens_per_block, 1u);
     for (const auto& buffer : group.buffers)
-      for_each_token(given.blocks.at(table_key), per_block, given.tokens,
-                     [&](std::uint64_t slot, std::uint32_t beam, std::uint32_t token) {
-                       for (std::uint32_t head = 0; head < buffer.head_count; ++head)
-                         for (std::uint64_t byte = 0; byte < buffer.row_bytes(); ++byte)
-                           visit(buffer.pool,
-                                 buffer.offset + slot * buffer.slot_stride +
-                                     head * buffer.head_stride +
-                                     token % per_block * buffer.token_stride + byte,
-                                 pattern(buffer, given.origin(beam, token),
-                                         buffer.first_head + head, token, byte));
-                     });
+      if (layers.contains(buffer.layer))
+        for_each_token(given.blocks.at(table_key), per_block, given.tokens,
+                       [&](std::uint64_t slot, std::uint32_t beam, std::uint32_t token) {
+                         for (std::uint32_t head = 0; head < buffer.head_count; ++head)
+                           for (std::uint64_t byte = 0; byte < buffer.row_bytes(); ++byte)
+                             visit(buffer.pool,
+                                   buffer.offset + slot * buffer.slot_stride +
+                                       head * buffer.head_stride +
+                                       token % per_block * buffer.token_stride + byte,
+                                   pattern(buffer, given.origin(beam, token),
+                                           buffer.first_head + head, token, byte));
+                       });
   }
 }
 
@@ -120,12 +121,12 @@ memory filled(const rank_layout& rank, std::uint32_t table_key, const request& h
 }
 
 /// How often each byte of a receiver must be written: once for each byte of the request.
-memory wanted_writes(const rank_layout& rank, const request& handed) {
-  memory result{rank, 0};
-  for_each_byte(rank, rank.rank, handed, [&](std::uint32_t pool, std::uint64_t at, std::uint8_t) {
-    ++result.pools[pool][at];
-  });
-  return result;
+void add_wanted_writes(memory& counts, const rank_layout& rank, const request& handed,
+                       layer_range layers) {
+  for_each_byte(
+      rank, rank.rank, handed,
+      [&](std::uint32_t pool, std::uint64_t at, std::uint8_t) { ++counts.pools[pool][at]; },
+      layers);
 }
 
 // -- carrying plans out
@@ -211,8 +212,11 @@ void check_totals(const plan& given) {
   });
   BOOST_TEST_REQUIRE(given.bytes == moved);
   BOOST_TEST_REQUIRE(given.fragments == fragments);
-  for (const auto& part : given.parts)
+  for (const auto& part : given.parts) {
+    BOOST_TEST_REQUIRE(!part.pairs.empty());
+    BOOST_TEST_REQUIRE(part.shape->bytes > 0u);
     check_template(*part.shape);
+  }
 }
 
 // -- random requests
@@ -273,9 +277,9 @@ request random_request(std::mt19937_64& random, const tests::instances& given) {
   return result;
 }
 
-/// The request's groups as plans want them; `part` of `parts` equal slices.
+/// The request's groups as plans want them; `part` of `parts` equal slices, of some layers.
 std::vector<plan_blocks> slice_of(const request& handed, const rank_pair& pair, std::uint32_t part,
-                                  std::uint32_t parts, bool with_source, bool with_destination) {
+                                  std::uint32_t parts, layer_range layers) {
   std::vector<plan_blocks> result;
   for (const auto& [name, group] : handed) {
     const auto cut = [&](std::uint32_t index) {
@@ -287,10 +291,11 @@ std::vector<plan_blocks> slice_of(const request& handed, const rank_pair& pair, 
     };
     result.push_back({name,
                       {cut(part), cut(part + 1)},
-                      with_source ? find(first_context + pair.source) : nullptr,
-                      with_destination ? find(pair.destination) : nullptr,
+                      find(first_context + pair.source),
+                      find(pair.destination),
                       group.context_tails,
-                      group.generation_tails});
+                      group.generation_tails,
+                      layers});
   }
   return result;
 }
@@ -309,37 +314,73 @@ std::uint64_t bytes_of(const memory& writes) {
   return count;
 }
 
-/// Hands one request to one receiver, directly and by way of a stream, and compares with the
-/// oracle.
+/// Hands one slice over, directly and by way of a stream. @returns how many bytes were moved.
+std::uint64_t hand_over(const planner& maker, const std::vector<plan_blocks>& slice, memory& from,
+                        memory& direct, memory& streamed, memory& writes) {
+  auto without = [&](auto member) {
+    auto blocks = slice;
+    for (auto& item : blocks)
+      item.*member = nullptr;
+    return make(maker, blocks);
+  };
+  const auto whole = make(maker, slice);
+  const auto sending = without(&plan_blocks::destination);
+  const auto receiving = without(&plan_blocks::source);
+  check_totals(whole);
+  BOOST_TEST_REQUIRE(sending.bytes == whole.bytes);
+  BOOST_TEST_REQUIRE(receiving.fragments == whole.fragments);
+  copy_all(whole, from, direct, writes);
+  scatter(receiving, gather(sending, from), streamed);
+  return whole.bytes;
+}
+
+/// Hands one request to one receiver, band of layers by band, and compares with the oracle.
 void check_receiver(const tests::instances& given, const pair_table& table,
-                    const rank_layout& receiver, const request& handed, std::uint32_t slices) {
+                    const rank_layout& receiver, const request& handed, std::uint32_t slices,
+                    const std::vector<layer_range>& bands) {
   memory direct{receiver};
   memory streamed{receiver};
   memory writes{receiver, 0};
   std::uint64_t moved = 0;
+  std::vector<std::unique_ptr<planner>> makers;
+  std::vector<memory> from;
   for (auto source : table.sources_of(receiver.rank)) {
-    const auto& pair = *table.find(source, receiver.rank);
     const auto& sender = given.context[source];
-    const planner maker{sender, receiver, pair};
-    auto from = filled(sender, first_context + source, handed, 0x5A);
-    for (std::uint32_t slice = 0; slice < slices; ++slice) {
-      const auto whole = make(maker, slice_of(handed, pair, slice, slices, true, true));
-      const auto sending = make(maker, slice_of(handed, pair, slice, slices, true, false));
-      const auto receiving = make(maker, slice_of(handed, pair, slice, slices, false, true));
-      check_totals(whole);
-      BOOST_TEST_REQUIRE(sending.bytes == whole.bytes);
-      BOOST_TEST_REQUIRE(receiving.fragments == whole.fragments);
-      moved += whole.bytes;
-      copy_all(whole, from, direct, writes);
-      scatter(receiving, gather(sending, from), streamed);
-    }
+    makers.push_back(
+        std::make_unique<planner>(sender, receiver, *table.find(source, receiver.rank)));
+    from.push_back(filled(sender, first_context + source, handed, 0x5A));
   }
-  const auto expected_writes = wanted_writes(receiver, handed);
-  BOOST_TEST_REQUIRE((writes == expected_writes));
+  auto expected_writes = memory{receiver, 0};
+  for (const auto layers : bands) {
+    for (std::size_t i = 0; i < makers.size(); ++i)
+      for (std::uint32_t slice = 0; slice < slices; ++slice)
+        moved += hand_over(*makers[i], slice_of(handed, makers[i]->pair(), slice, slices, layers),
+                           from[i], direct, streamed, writes);
+    add_wanted_writes(expected_writes, receiver, handed, layers);
+    BOOST_TEST_REQUIRE((writes == expected_writes));
+  }
   BOOST_TEST_REQUIRE(moved == bytes_of(expected_writes));
   const auto expected_memory = filled(receiver, receiver.rank, handed, poison);
   BOOST_TEST_REQUIRE((direct == expected_memory));
   BOOST_TEST_REQUIRE((streamed == expected_memory));
+}
+
+/// All layers at once, or cut at random and in any order.
+std::vector<layer_range> random_bands(std::mt19937_64& random, const tests::instances& given) {
+  std::uint32_t layers = 0;
+  for (const auto& rank : given.context)
+    for (const auto& group : rank.groups)
+      layers = std::max(layers, group.buffers.back().layer + 1);
+  std::vector<layer_range> bands{{}};
+  if (!chance(random, 30))
+    return bands;
+  while (bands.back().begin + 1 < layers && chance(random, 70)) {
+    const auto cut = pick(random, bands.back().begin + 1, layers);
+    bands.back().end = cut;
+    bands.push_back({cut, layer_range::no_end});
+  }
+  std::ranges::shuffle(bands, random);
+  return bands;
 }
 
 void check_valid(const tests::instances& given) {
@@ -439,9 +480,10 @@ BOOST_AUTO_TEST_CASE(random_layouts_are_handed_over_element_by_element) {
       check_valid(given);
       const auto table = make_pairs(given.context, context_dp, given.generation, generation_dp);
       BOOST_REQUIRE(table.has_value());
+      const auto bands = random_bands(random, given);
       for (const auto& rank : given.generation)
         if (rank.dp_rank() == generation_dp)
-          check_receiver(given, *table, rank, handed, slices);
+          check_receiver(given, *table, rank, handed, slices, bands);
     }
   }
 }
@@ -456,6 +498,40 @@ BOOST_AUTO_TEST_CASE(equal_block_first_layouts_copy_whole_blocks_in_one_run) {
   BOOST_TEST(result->bytes == 3u * 4 * 4 * 16 * 2 * 2);
   const std::vector<slot_pair> expected_pairs{{3, 7}, {1, 15}, {2, 0}};
   BOOST_TEST((result->parts[0].pairs == expected_pairs));
+}
+
+BOOST_AUTO_TEST_CASE(a_range_of_layers_moves_these_layers_only) {
+  one_pair sides;
+  const auto source = table_from(0, {3, 1});
+  const auto destination = table_from(0, {7, 15});
+  const auto bytes_of = [&](layer_range layers) {
+    const plan_blocks blocks{"full", {0, 8}, &source, &destination, {}, {}, layers};
+    const auto made = sides.maker().make({&blocks, 1});
+    BOOST_REQUIRE(made.has_value());
+    BOOST_TEST(made->parts.empty() == (made->bytes == 0));
+    return made->bytes;
+  };
+  constexpr std::uint64_t layer = 2u * 4 * 4 * 16 * 2;
+  BOOST_TEST(bytes_of({}) == 2 * layer);
+  BOOST_TEST(bytes_of({0, 2}) == 2 * layer);
+  BOOST_TEST(bytes_of({0, 1}) == layer);
+  BOOST_TEST(bytes_of({1, layer_range::no_end}) == layer);
+  BOOST_TEST(bytes_of({1, 100}) == layer);
+  BOOST_TEST(bytes_of({2, layer_range::no_end}) == 0u);
+  BOOST_TEST(bytes_of({1, 1}) == 0u);
+  BOOST_TEST(bytes_of({2, 1}) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(ranges_with_the_same_layers_share_a_template) {
+  one_pair sides;
+  const auto table = table_from(0, {0});
+  const auto shape_of = [&](layer_range layers) {
+    const plan_blocks blocks{"full", {0, 4}, &table, &table, {}, {}, layers};
+    return sides.maker().make({&blocks, 1}).value().parts.at(0).shape;
+  };
+  BOOST_TEST(shape_of({}) == shape_of({0, 9}));
+  BOOST_TEST(shape_of({1, 2}) == shape_of({1, layer_range::no_end}));
+  BOOST_TEST(shape_of({0, 1}) != shape_of({1, 2}));
 }
 
 BOOST_AUTO_TEST_CASE(ragged_ends_get_a_template_each) {

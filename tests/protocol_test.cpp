@@ -60,6 +60,31 @@ request_form random_form(fake_world& dice, std::uint32_t tokens, std::uint32_t c
   return form;
 }
 
+/// Cuts a request by tokens, and each chunk of tokens by layers or the other way round. The pieces
+/// that begin layer 0 come first; the others in any order that keeps the tokens of a layer in
+/// order.
+std::vector<simulated_slice> random_slices(fake_world& dice, std::uint32_t layers) {
+  std::vector<token_range> chunks;
+  for (auto n = dice.pick(1, 3); n > 0; --n) {
+    const auto begin = chunks.empty() ? 0 : chunks.back().end;
+    chunks.push_back({begin, begin + static_cast<std::uint32_t>(dice.pick(1, 4))});
+  }
+  std::vector<layer_range> bands{{}};
+  while (bands.back().begin + 1 < layers && dice.chance(0.6)) {
+    const auto cut = static_cast<std::uint32_t>(dice.pick(bands.back().begin + 1, layers - 1));
+    bands.back().end = cut;
+    bands.push_back({cut, layer_range::no_end});
+  }
+  std::vector<simulated_slice> slices;
+  std::vector<std::size_t> done(bands.size());
+  while (slices.size() < chunks.size() * bands.size()) {
+    const auto band = slices.empty() ? 0 : dice.pick(0, bands.size() - 1);
+    if (done[band] < chunks.size())
+      slices.push_back({chunks[done[band]++], bands[band]});
+  }
+  return slices;
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(protocol)
@@ -569,6 +594,10 @@ BOOST_AUTO_TEST_CASE(the_text_of_a_deadline_says_what_was_waited_for) {
   }
 }
 
+layer_list only_layer(std::uint32_t layer) {
+  return std::make_shared<const std::vector<std::uint32_t>>(1, layer);
+}
+
 /// Records what a receive session does.
 struct receive_recorder : receive_backend {
   void send(incarnation, wire_message) override {}
@@ -587,7 +616,7 @@ BOOST_AUTO_TEST_CASE(what_was_read_of_another_offer_is_read_again) {
   spec.request.request = first;
   spec.wants = {{"full", {0, 4}}};
   spec.pull = pull_id{7};
-  spec.route.sources = {{peer, 0, 1, {"full"}, false, {lane_kind::mapped, ""}}};
+  spec.route.sources = {{peer, 0, 1, {"full"}, false, {lane_kind::mapped, ""}, {only_layer(0)}}};
   spec.progress[0].offer = offer_id{1};
   spec.progress[0].slices[0] = {{"full", {0, 2}}};
   receive_protocol session{std::move(spec), seen};
@@ -687,16 +716,12 @@ BOOST_AUTO_TEST_CASE(whatever_goes_wrong_each_request_ends_once_and_nothing_is_l
     faults.state = dice.chance(0.3);
     faults.tickets = some(1);
     faults.longest_way = milliseconds{dice.chance(0.3) ? 100 : 2};
+    faults.layers = static_cast<std::uint32_t>(dice.chance(0.3) ? dice.pick(2, 4) : 1);
     simulation world{seed, size, faults};
     const auto requests = dice.pick(1, 4);
     for (std::uint64_t id = 1; id <= requests; ++id) {
-      std::vector<token_range> slices;
-      std::uint32_t at = 0;
-      for (auto n = dice.pick(1, 3); n > 0; --n) {
-        const auto end = at + static_cast<std::uint32_t>(dice.pick(1, 4));
-        slices.push_back({at, end});
-        at = end;
-      }
+      const auto slices = random_slices(dice, faults.layers + (faults.state ? 1 : 0));
+      const auto at = slices.back().tokens.end;
       const auto cached = static_cast<std::uint32_t>(dice.chance(0.3) ? dice.pick(0, at) : 0);
       world.hand_over(request_id{id}, slices, cached, milliseconds{dice.pick(5, 150)},
                       random_form(dice, at, cached));

@@ -77,13 +77,15 @@ fake_plane::~fake_plane() {
   fabric_.planes.erase(life_);
 }
 
-std::uint64_t fake_plane::block(const std::string& group, std::uint32_t id) const {
-  const auto found = blocks_.find({group, id});
+std::uint64_t fake_plane::block(const std::string& group, std::uint32_t id,
+                                std::uint32_t layer) const {
+  const auto found = blocks_.find({group, id, layer});
   return found == blocks_.end() ? 0 : found->second;
 }
 
-void fake_plane::write(const std::string& group, std::uint32_t id, std::uint64_t number) {
-  blocks_[{group, id}] = number;
+void fake_plane::write(const std::string& group, std::uint32_t id, std::uint64_t number,
+                       std::uint32_t layer) {
+  blocks_[{group, id, layer}] = number;
 }
 
 void fake_plane::die() {
@@ -133,15 +135,21 @@ void fake_plane::pull(session_key owner, pull_job work,
     return fabric_.world.after(
         {}, [done = std::move(done)] { done(fail(errc::cancelled, "the session has retired")); });
   job entry{owner, std::move(work), {}, 0, std::move(done), false};
-  for (std::size_t i = 0; i < entry.what.ranges.size(); ++i) {
-    const auto& range = entry.what.ranges[i];
-    const auto* table = find_table(entry.what.destination_blocks, range.group);
-    for (const auto& pair : pairs_of(range, entry.what.source_blocks[i], *table))
-      entry.steps.push_back({range.group, pair});
-  }
+  for (std::size_t i = 0; i < entry.what.ranges.size(); ++i)
+    add_steps(entry, entry.what.ranges[i], entry.what.source_blocks[i]);
   const auto id = ++last_job_;
   jobs_.emplace(id, std::move(entry));
   fabric_.world.after(fabric_.world.delay(fabric_.faults.longest_step), [this, id] { step(id); });
+}
+
+void fake_plane::add_steps(job& to, const group_range& range, const group_blocks& source) const {
+  static const std::vector<std::uint32_t> one{0};
+  const auto layers = fabric_.layers.find(range.group);
+  const auto pairs = pairs_of(range, source, *find_table(to.what.destination_blocks, range.group));
+  for (const auto layer : layers == fabric_.layers.end() ? one : layers->second)
+    if (range.layers.contains(layer))
+      for (const auto& pair : pairs)
+        to.steps.push_back({range.group, layer, pair});
 }
 
 void fake_plane::when(session_key owner, gpu_event_ref event,
@@ -185,8 +193,8 @@ void fake_plane::step(std::uint64_t id) {
   if (fabric_.world.chance(fabric_.faults.pull_failure))
     return finish(id, fail(errc::transport_failed, "simulated"));
   if (entry.at < entry.steps.size()) {
-    const auto& [group, pair] = entry.steps[entry.at++];
-    write(group, pair.destination, source->second->block(group, pair.source));
+    const auto& [group, layer, pair] = entry.steps[entry.at++];
+    write(group, pair.destination, source->second->block(group, pair.source, layer), layer);
     fabric_.world.after(fabric_.world.delay(fabric_.faults.longest_step), [this, id] { step(id); });
     return;
   }

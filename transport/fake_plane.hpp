@@ -7,6 +7,7 @@
 #include <queue>
 #include <random>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -73,21 +74,24 @@ struct fake_fabric {
   fake_world& world;
   fake_faults faults;
   std::unordered_map<incarnation, fake_plane*> planes;
+  /// Of a group that has other layers than just layer 0.
+  std::map<std::string, std::vector<std::uint32_t>> layers{};
 };
 
-/// A data plane without bytes: each block holds one token, or one state, and of it one number (what
-/// was last written into it), and a
-/// pull reads and writes these numbers block by block in virtual time, just as a real lane would:
-/// the owner may rewrite a block in the middle, and only the lease tells. For tests of the session
-/// protocol. Not thread-safe.
+/// A data plane without bytes: each block holds one token, or one state, and of it one number for
+/// each layer (what was last written into it), and a pull reads and writes these numbers block by
+/// block in virtual time, just as a real lane would: the owner may rewrite a block in the middle,
+/// and only the lease tells. For tests of the session protocol. Not thread-safe.
 class fake_plane final : public data_plane {
 public:
   fake_plane(fake_fabric& fabric, incarnation life);
   ~fake_plane() override;
 
-  /// The number in a block of a group; 0 if it was never written.
-  [[nodiscard]] std::uint64_t block(const std::string& group, std::uint32_t id) const;
-  void write(const std::string& group, std::uint32_t id, std::uint64_t number);
+  /// The number of a layer in a block of a group; 0 if it was never written.
+  [[nodiscard]] std::uint64_t block(const std::string& group, std::uint32_t id,
+                                    std::uint32_t layer = 0) const;
+  void write(const std::string& group, std::uint32_t id, std::uint64_t number,
+             std::uint32_t layer = 0);
 
   /// The process dies: its jobs stop where they are and call nobody; its memory and leases stay as
   /// they are.
@@ -110,10 +114,16 @@ public:
   [[nodiscard]] std::size_t granted() const noexcept override;
 
 private:
+  struct copy {
+    std::string group;
+    std::uint32_t layer = 0;
+    slot_pair blocks;
+  };
+
   struct job {
     session_key owner;
     pull_job what;
-    std::vector<std::pair<std::string, slot_pair>> steps;
+    std::vector<copy> steps;
     std::size_t at = 0;
     std::function<void(expected<pull_stats>)> done;
     bool cancelled = false;
@@ -125,6 +135,7 @@ private:
     std::function<void(expected<>)> done;
   };
 
+  void add_steps(job& to, const group_range& range, const group_blocks& source) const;
   void look(std::uint64_t id);
   void step(std::uint64_t id);
   void finish(std::uint64_t id, expected<pull_stats> result);
@@ -136,7 +147,8 @@ private:
   bool dead_ = false;
   std::vector<std::uint64_t> words_; ///< lease words; odd = granted
   std::vector<session_key> holders_; ///< by lease slot
-  std::map<std::pair<std::string, std::uint32_t>, std::uint64_t> blocks_;
+  /// By group, block and layer.
+  std::map<std::tuple<std::string, std::uint32_t, std::uint32_t>, std::uint64_t> blocks_;
   std::map<std::uint64_t, job> jobs_;
   std::map<std::uint64_t, wait> waits_;
   std::uint64_t last_job_ = 0; ///< also counts the waits

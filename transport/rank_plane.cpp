@@ -81,7 +81,7 @@ expected<plan> plan_job(const planner& plans, const pull_job& job, lane_kind lan
                 job.source_blocks.size());
   std::vector<plan_blocks> blocks;
   for (std::size_t i = 0; i < job.ranges.size(); ++i) {
-    const auto& [group, tokens, tails] = job.ranges[i];
+    const auto& [group, tokens, tails, layers] = job.ranges[i];
     if (tokens.empty() || std::ranges::find(plans.groups(), group) == plans.groups().end())
       continue;
     const auto* destination = find_table(job.destination_blocks, group);
@@ -93,9 +93,10 @@ expected<plan> plan_job(const planner& plans, const pull_job& job, lane_kind lan
                   "pull: the beams of group \"{}\" are granted for other tails than they have",
                   group);
     if (lane == lane_kind::mapped)
-      blocks.push_back({group, tokens, &job.source_blocks[i], destination});
+      blocks.push_back({group, tokens, &job.source_blocks[i], destination, {}, {}, layers});
     else
-      blocks.push_back({group, tokens, nullptr, destination, tails_of(job.source_blocks[i])});
+      blocks.push_back(
+          {group, tokens, nullptr, destination, tails_of(job.source_blocks[i]), {}, layers});
   }
   return plans.make(blocks);
 }

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "actors/layer_cover.hpp"
 #include "examples/bench/echo.hpp"
 #include "examples/bench/plane_card.hpp"
 #include "examples/bench/statistics.hpp"
@@ -112,7 +113,7 @@ json actor_rank::answer(const std::string& verb, const json& arguments) {
   } else if (verb == "offered") {
     wait_for_offers();
   } else if (verb == "compute") {
-    result = compute(arguments.at("request"), arguments.at("chunks"),
+    result = compute(arguments.at("request"), arguments.at("chunks"), arguments.at("by_layers"),
                      std::chrono::microseconds{arguments.at("us").get<std::int64_t>()});
   } else if (verb == "receive") {
     for (auto i = first(); i < first() + count(); ++i)
@@ -158,16 +159,21 @@ void actor_rank::offer(std::size_t request) {
   value_of(transceiver_.respond_and_send_async(std::move(slice)));
 }
 
-double actor_rank::compute(std::size_t request, std::uint32_t chunks,
+double actor_rank::compute(std::size_t request, std::uint32_t chunks, bool by_layers,
                            std::chrono::microseconds each) {
-  const auto share = cache_->tokens().end / chunks;
+  const auto all = by_layers ? layers_of(cache_->layout())->back() + 1 : cache_->tokens().end;
+  const auto share = all / chunks;
   double computed = 0;
   for (std::uint32_t i = 0; i < chunks; ++i) {
     std::this_thread::sleep_for(each);
     computed = now_microseconds();
     send_slice slice;
     slice.request = cache_->id_of(request);
-    slice.tokens = {i * share, (i + 1) * share};
+    slice.tokens = cache_->tokens();
+    if (by_layers)
+      slice.layers = {i * share, (i + 1) * share};
+    else
+      slice.tokens = {i * share, (i + 1) * share};
     slice.last = i + 1 == chunks;
     slice.blocks = cache_->blocks_of(request);
     value_of(transceiver_.respond_and_send_async(std::move(slice)));

@@ -27,7 +27,7 @@ namespace baton::bench {
 /// | describe | | `endpoint`, `echo_port` of an echo actor |
 /// | offer | `first`, `count` of requests | |
 /// | offered | | waits until all of them have ended well |
-/// | compute | `request`, `chunks`, `us` of computing each | when the last was computed |
+/// | compute | `request`, `chunks`, `by_layers`, `us` of computing each | when the last was computed |
 /// | receive | `first`, `count`, `endpoint` | microseconds of each |
 /// | params | `first`, `count`, `ticket` | parameters of each, encoded |
 /// | receive_by | `first`, `params` | `waited` and `total` microseconds of each |
@@ -53,8 +53,8 @@ public:
 private:
   void offer(std::size_t request);
   void wait_for_offers();
-  /// Offers a request in chunks, each once it has been "computed".
-  [[nodiscard]] double compute(std::size_t request, std::uint32_t chunks,
+  /// Offers a request in chunks, of tokens or of layers, each once it has been "computed".
+  [[nodiscard]] double compute(std::size_t request, std::uint32_t chunks, bool by_layers,
                                std::chrono::microseconds each);
   [[nodiscard]] double receive(std::size_t request, const std::string& endpoint);
   /// The parameters of a request, with a ticket or without.

@@ -11,9 +11,11 @@ constexpr std::uint32_t slots = 4096;
 constexpr std::chrono::microseconds look_again{200};
 constexpr std::chrono::milliseconds ticket_patience{10};
 
-/// What a token's block, or a state (of which the last slice is `token`), holds of a beam.
-std::uint64_t number_of(request_id request, std::uint32_t beam, std::uint32_t token) {
-  return request.value << 32 | std::uint64_t{beam} << 24 | (token + 1);
+/// What a layer of a token's block, or of a state (of which the last slice is `token`), holds of a
+/// beam.
+std::uint64_t number_of(request_id request, std::uint32_t beam, std::uint32_t layer,
+                        std::uint32_t token) {
+  return request.value << 32 | std::uint64_t{beam} << 24 | std::uint64_t{layer} << 20 | (token + 1);
 }
 
 /// State is rewritten with every slice; this is what it holds after the last.
@@ -24,7 +26,8 @@ std::uint32_t state_tail(std::uint32_t tail) {
   return tail % 2;
 }
 
-rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life, bool state) {
+rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life,
+                        const chaos& faults) {
   rank_layout layout;
   layout.instance = role == instance_role::context ? "c" : "g";
   layout.life = life;
@@ -32,21 +35,32 @@ rank_layout make_layout(instance_role role, std::uint32_t rank, incarnation life
   layout.rank = rank;
   layout.tp_size = 8;
   layout.model = "simulated";
-  layout.pools.push_back({memory_kind::host, 0, {}, 2, slots});
-  layout.groups.push_back(
-      {"full",
-       1,
-       0,
-       {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
-  if (state) {
-    layout.pools.push_back(layout.pools.front());
-    layout.groups.push_back(
-        {"state",
-         0,
-         0,
-         {buffer_layout{1, cache_role::ssm, 1, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
+  const std::uint64_t slot = 2 * faults.layers;
+  layout.pools.push_back({memory_kind::host, 0, {}, slot, slots});
+  layout.groups.push_back({"full", 1, 0, {}});
+  for (std::uint32_t layer = 0; layer < faults.layers; ++layer)
+    layout.groups[0].buffers.push_back(
+        {layer, cache_role::key, 0, 2 * layer, slot, 0, 1, 1, 2, 2, 1, element_type::bf16});
+  if (faults.state) {
+    layout.pools.push_back({memory_kind::host, 0, {}, 2, slots});
+    layout.groups.push_back({"state",
+                             0,
+                             0,
+                             {buffer_layout{faults.layers, cache_role::ssm, 1, 0, 2, 0, 1, 1, 2, 2,
+                                            1, element_type::bf16}}});
   }
   return layout;
+}
+
+std::uint32_t tokens_of(const std::vector<simulated_slice>& slices) {
+  std::uint32_t tokens = 0;
+  for (const auto& slice : slices)
+    tokens = std::max(tokens, slice.tokens.end);
+  return tokens;
+}
+
+bool is_in(const simulated_slice& slice, std::uint32_t layer, std::uint32_t token) {
+  return slice.layers.contains(layer) && token >= slice.tokens.begin && token < slice.tokens.end;
 }
 
 } // namespace
@@ -122,9 +136,9 @@ simulated_rank::simulated_rank(simulation& world, instance_role role, std::uint3
       life_{world.clock_.pick(1, ~std::uint64_t{0} >> 1)},
       role_{role},
       plane_{world.fabric_, life_},
-      supervisor_{
-          std::make_unique<supervisor>(make_layout(role, number, life_, world.faults_.state),
-                                       world.options_, *this, world.clock_.pick(0, 1u << 30))} {
+      supervisor_{std::make_unique<supervisor>(make_layout(role, number, life_, world.faults_),
+                                               world.options_, *this,
+                                               world.clock_.pick(0, 1u << 30))} {
 }
 
 simulated_rank::~simulated_rank() = default;
@@ -157,13 +171,17 @@ std::vector<group_blocks> simulated_rank::draw_tables(std::uint32_t first, std::
 }
 
 std::vector<simulated_rank::place>
-simulated_rank::places_of(const std::vector<group_blocks>& tables) {
+simulated_rank::places_of(const std::vector<group_blocks>& tables) const {
   std::vector<place> places;
   for (const auto& table : tables) {
+    const auto& layers = world_.fabric_.layers.at(table.group);
     const auto add = [&](std::uint32_t beam, std::uint32_t first,
                          const std::vector<std::uint32_t>& blocks) {
-      for (const auto block : blocks)
-        places.push_back({table.group, block, beam, first++});
+      for (const auto block : blocks) {
+        for (const auto layer : layers)
+          places.push_back({table.group, layer, block, beam, first});
+        ++first;
+      }
     };
     add(0, table.first_block_token, table.blocks);
     std::uint32_t beam = 0;
@@ -171,6 +189,14 @@ simulated_rank::places_of(const std::vector<group_blocks>& tables) {
       add(++beam, tail.first_block_token, tail.blocks);
   }
   return places;
+}
+
+std::uint64_t simulated_rank::number_at(const place& at) const {
+  return plane_.block(at.group, at.block, at.layer);
+}
+
+void simulated_rank::write(const place& at, std::uint64_t number) {
+  plane_.write(at.group, at.block, number, at.layer);
 }
 
 /// Returns what a place of a generation rank must hold in the end.
@@ -183,19 +209,25 @@ std::uint64_t simulated_rank::arrived(request_id request, const place& at, std::
   auto source = at.beam;
   if (at.beam > 0 && at.token < (state ? state_tail(tails[at.beam - 1]) : tails[at.beam - 1]))
     source = 0;
-  return number_of(request, source, state ? final_state : at.token);
+  return number_of(request, source, at.layer, state ? final_state : at.token);
 }
 
-void simulated_rank::offer(request_id request, std::vector<token_range> slices,
+void simulated_rank::offer(request_id request, std::vector<simulated_slice> slices,
                            std::chrono::milliseconds timeout, std::chrono::milliseconds gap) {
   if (dead_)
     return;
   const auto& form = world_.forms_[request];
-  const auto tables = draw_tables(form.released, slices.back().end, form.context_tails);
+  const auto tables = draw_tables(form.released, tokens_of(slices), form.context_tails);
   if (outcomes_.contains(request)) {
     // It was prepared, and ended before it was computed.
-    if (supervisor_->offer(world_.clock_.now(),
-                           {request, slices[0], slices.size() == 1, tables, {}, timeout}))
+    if (supervisor_->offer(world_.clock_.now(), {request,
+                                                 slices[0].tokens,
+                                                 slices.size() == 1,
+                                                 tables,
+                                                 {},
+                                                 timeout,
+                                                 {},
+                                                 slices[0].layers}))
       world_.complain(fmt::format("request {}: an offer was taken after its end", request));
     return;
   }
@@ -205,12 +237,15 @@ void simulated_rank::offer(request_id request, std::vector<token_range> slices,
                                   last = i + 1 == slices.size()] {
       if (dead_)
         return;
-      send_slice part{request, slice, last, tables, std::nullopt, timeout};
+      send_slice part{request, slice.tokens, last, tables, std::nullopt, timeout, {}, slice.layers};
       std::vector<place> filled;
       for (auto at : expectations_.at(request)) {
         const bool state = at.group == "state";
-        at.number = number_of(request, at.beam, !state ? at.token : last ? final_state : slice.end);
-        if (state || (at.token >= slice.begin && at.token < slice.end))
+        at.number = number_of(request, at.beam, at.layer,
+                              !state ? at.token
+                              : last ? final_state
+                                     : slice.tokens.end);
+        if (state || is_in(slice, at.layer, at.token))
           filled.push_back(at);
       }
       part.after = start_work(request, static_cast<std::uint32_t>(i), filled);
@@ -223,7 +258,7 @@ void simulated_rank::offer(request_id request, std::vector<token_range> slices,
     });
 }
 
-void simulated_rank::prepare(request_id request, std::vector<token_range> slices,
+void simulated_rank::prepare(request_id request, std::vector<simulated_slice> slices,
                              std::chrono::milliseconds timeout) {
   if (dead_)
     return;
@@ -306,7 +341,7 @@ void simulated_rank::finish_work(request_id request, std::uint32_t slice, bool f
     fill(request, work.places);
   if (role_ == instance_role::generation && !dead_ && !outcomes_.contains(request))
     for (const auto& at : work.places)
-      if (plane_.block(at.group, at.block) != 0)
+      if (number_at(at) != 0)
         world_.complain(fmt::format("request {}: block {} was written while the GPU still used it",
                                     request, at.block));
   (failed ? work.event.failed : work.event.complete) = true;
@@ -317,8 +352,8 @@ void simulated_rank::fill(request_id request, const std::vector<place>& places) 
     return;
   for (const auto& at : places)
     // Work on a state is in order, whenever its events are noticed.
-    if (at.group != "state" || plane_.block(at.group, at.block) < at.number)
-      plane_.write(at.group, at.block, at.number);
+    if (at.group != "state" || number_at(at) < at.number)
+      write(at, at.number);
 }
 
 void simulated_rank::cancel(request_id request) {
@@ -381,6 +416,10 @@ receive_route simulated_rank::whole_route() const {
   std::vector<std::string> groups{"full"};
   if (world_.faults_.state)
     groups.push_back("state");
+  std::vector<layer_list> layers;
+  for (const auto& group : groups)
+    layers.push_back(
+        std::make_shared<const std::vector<std::uint32_t>>(world_.fabric_.layers.at(group)));
   for (const auto* rank : sources())
     if (rank->number_ < world_.size_.context)
       route.sources.push_back({rank->life_,
@@ -388,7 +427,8 @@ receive_route simulated_rank::whole_route() const {
                                world_.size_.generation,
                                groups,
                                rank->number_ == 0,
-                               {world_.faults_.kind, "simulated"}});
+                               {world_.faults_.kind, "simulated"},
+                               layers});
     else
       route.idle.push_back({rank->life_, rank->number_});
   return route;
@@ -540,18 +580,18 @@ void simulated_rank::ended(outcome result) {
   const auto& want = expectations_.at(id);
   if (result.completed() && role_ == instance_role::generation) {
     for (const auto& at : want)
-      if (const auto number = plane_.block(at.group, at.block); number != at.number)
+      if (const auto number = number_at(at); number != at.number)
         world_.complain(
             fmt::format("request {} completed on generation rank {} with {:x} instead of {:x} at "
-                        "{} token {} of beam {}",
-                        id, number_, number, at.number, at.group, at.token, at.beam));
+                        "{} layer {} token {} of beam {}",
+                        id, number_, number, at.number, at.group, at.layer, at.token, at.beam));
     if (!result.aux || result.aux->first_tokens != std::vector{static_cast<std::int32_t>(id.value)})
       world_.complain(fmt::format("request {} completed without its aux data", id));
   }
   if (!result.completed() && !result.failure)
     world_.complain(fmt::format("request {} failed without a reason", id));
   for (const auto& at : want)
-    plane_.write(at.group, at.block, reused);
+    write(at, reused);
   if (!outcomes_.emplace(id, std::move(result)).second)
     world_.complain(fmt::format("request {} ended twice on one rank", id));
 }
@@ -560,8 +600,11 @@ simulation::simulation(std::uint64_t seed, shape size, chaos faults, transceiver
     : clock_{seed},
       faults_{faults},
       options_{std::move(options)},
-      fabric_{clock_, faults.lane, {}},
+      fabric_{clock_, faults.lane, {}, {}},
       size_{size} {
+  for (std::uint32_t layer = 0; layer < faults.layers; ++layer)
+    fabric_.layers["full"].push_back(layer);
+  fabric_.layers["state"] = {faults.layers};
   for (std::uint32_t i = 0; i < size.context + size.idle; ++i)
     context_.push_back(std::make_unique<simulated_rank>(*this, instance_role::context, i));
   for (std::uint32_t i = 0; i < size.generation; ++i)
@@ -581,10 +624,10 @@ void simulation::sweep_all() {
   clock_.after(options_.sweep, [this] { sweep_all(); });
 }
 
-void simulation::hand_over(request_id request, std::vector<token_range> slices,
+void simulation::hand_over(request_id request, std::vector<simulated_slice> slices,
                            std::uint32_t cached, std::chrono::milliseconds timeout,
                            request_form form) {
-  const auto tokens = slices.back().end;
+  const auto tokens = tokens_of(slices);
   const auto flow = form.flow;
   forms_[request] = std::move(form);
   constexpr std::chrono::microseconds spread{3'000};
@@ -691,7 +734,7 @@ std::vector<std::string> simulation::settle(std::chrono::milliseconds longest) {
       if (!rank->outcomes_.contains(id))
         complain(fmt::format("{}: request {} never ended", name, id));
       for (const auto& at : want)
-        if (rank->plane_.block(at.group, at.block) != reused)
+        if (rank->number_at(at) != reused)
           complain(fmt::format("{}: {} block {} of request {} was written after its end", name,
                                at.group, at.block, id));
     }

@@ -30,8 +30,9 @@ struct chaos {
   bool in_order = false;              ///< whether messages of one rank to another keep their order
   lane_kind kind = lane_kind::mapped; ///< of all lanes
   double tickets = 0;                 ///< of a request that is offered first to come with a ticket
-  std::chrono::microseconds longest_way{2'000};   ///< of a ticket to the receivers
-  bool state = false;                             ///< whether ranks have a group of state besides
+  std::chrono::microseconds longest_way{2'000}; ///< of a ticket to the receivers
+  bool state = false;                           ///< whether ranks have a group of state besides
+  std::uint32_t layers = 1; ///< of the other group, at most 15; state is in one more
   std::chrono::microseconds longest_work{30'000}; ///< of the GPU before an event
   fake_faults lane;
 };
@@ -54,6 +55,12 @@ struct request_form {
   workflow flow = workflow::ctx_first;
 };
 
+/// A piece of a request that is computed at once.
+struct simulated_slice {
+  token_range tokens;
+  layer_range layers{};
+};
+
 class simulation;
 
 /// One rank: supervisor, sessions and fake data plane, joined to the others by the simulation's
@@ -64,10 +71,11 @@ public:
   ~simulated_rank() override;
 
   /// Offers the slices one after the other, `gap` apart.
-  void offer(request_id request, std::vector<token_range> slices, std::chrono::milliseconds timeout,
+  void offer(request_id request, std::vector<simulated_slice> slices,
+             std::chrono::milliseconds timeout,
              std::chrono::milliseconds gap = std::chrono::milliseconds{2});
   /// Prepares the request, and offers the slices once it is ready.
-  void prepare(request_id request, std::vector<token_range> slices,
+  void prepare(request_id request, std::vector<simulated_slice> slices,
                std::chrono::milliseconds timeout);
   void receive(request_id request, std::uint32_t tokens, std::uint32_t cached,
                std::chrono::milliseconds timeout,
@@ -115,9 +123,10 @@ public:
 
 private:
   class session;
-  /// One block of a request, and the number that it must hold at the end.
+  /// One layer of a block of a request, and the number that it must hold at the end.
   struct place {
     std::string group;
+    std::uint32_t layer = 0;
     std::uint32_t block = 0;
     std::uint32_t beam = 0;
     std::uint32_t token = 0;
@@ -125,7 +134,7 @@ private:
   };
 
   struct plan {
-    std::vector<token_range> slices;
+    std::vector<simulated_slice> slices;
     std::chrono::milliseconds timeout;
   };
 
@@ -159,7 +168,9 @@ private:
   [[nodiscard]] std::vector<std::uint32_t> draw(std::uint32_t blocks);
   [[nodiscard]] std::vector<group_blocks> draw_tables(std::uint32_t first, std::uint32_t tokens,
                                                       const std::vector<std::uint32_t>& tails);
-  [[nodiscard]] static std::vector<place> places_of(const std::vector<group_blocks>& tables);
+  [[nodiscard]] std::vector<place> places_of(const std::vector<group_blocks>& tables) const;
+  [[nodiscard]] std::uint64_t number_at(const place& at) const;
+  void write(const place& at, std::uint64_t number);
   [[nodiscard]] std::uint64_t arrived(request_id request, const place& at, std::uint32_t tokens,
                                       std::uint32_t cached) const;
 
@@ -208,7 +219,7 @@ public:
 
   /// Offers a request on all context ranks (each at its own moment), and asks for it on all
   /// generation ranks.
-  void hand_over(request_id request, std::vector<token_range> slices, std::uint32_t cached,
+  void hand_over(request_id request, std::vector<simulated_slice> slices, std::uint32_t cached,
                  std::chrono::milliseconds timeout, request_form form = {});
   void kill(simulated_rank& rank);
   /// Both ends learn that their link broke; neither is gone.

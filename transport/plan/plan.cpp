@@ -311,15 +311,16 @@ void append(std::vector<slot_pair>& pairs, std::size_t count, const strided_ids&
 /// request are cut alike, so their tails share the shapes.
 class planner::group_walk {
 public:
-  group_walk(const planner& owner, std::uint32_t group) : owner_{owner}, group_{group} {}
+  /// @param key of the group and its layers; they must not be empty.
+  group_walk(const planner& owner, const shape_key& key) : owner_{owner}, key_{key} {}
 
   /// Checks and takes in the tokens that lie in these blocks.
   expected<> add(const side_blocks& source, const side_blocks& destination, token_range tokens) {
     if (tokens.empty())
       return {};
-    if (auto ok = source.check(owner_.groups_[group_], tokens); !ok)
+    if (auto ok = source.check(owner_.groups_[key_.group], tokens); !ok)
       return ok;
-    if (auto ok = destination.check(owner_.groups_[group_], tokens); !ok)
+    if (auto ok = destination.check(owner_.groups_[key_.group], tokens); !ok)
       return ok;
     source_ = source;
     destination_ = destination;
@@ -363,9 +364,9 @@ private:
       const auto in_destination = token % destination_.tokens_per_block;
       const auto count = std::min({source_.tokens_per_block - in_source,
                                    destination_.tokens_per_block - in_destination, end - token});
-      auto& pairs =
-          pairs_of({group_, static_cast<std::uint32_t>(in_source),
-                    static_cast<std::uint32_t>(in_destination), static_cast<std::uint32_t>(count)});
+      auto& pairs = pairs_of(
+          {key_.group, key_.first_part, key_.end_part, static_cast<std::uint32_t>(in_source),
+           static_cast<std::uint32_t>(in_destination), static_cast<std::uint32_t>(count)});
       const auto source = source_.every(period, token);
       const auto destination = destination_.every(period, token);
       // Equal block sizes, and one twice the other, are what engines use.
@@ -396,7 +397,7 @@ private:
   }
 
   const planner& owner_;
-  std::uint32_t group_;
+  shape_key key_;
   side_blocks source_;
   side_blocks destination_;
   std::vector<shaped_pairs> shapes_; ///< in order of first appearance
@@ -405,7 +406,8 @@ private:
 
 std::size_t planner::shape_hash::operator()(const shape_key& key) const noexcept {
   std::uint64_t hash = 0;
-  for (std::uint64_t value : {key.group, key.source_token, key.destination_token, key.tokens})
+  for (std::uint64_t value : {key.group, key.first_part, key.end_part, key.source_token,
+                              key.destination_token, key.tokens})
     hash = (hash ^ value) * 0x9E3779B97F4A7C15 + (hash >> 29);
   return hash;
 }
@@ -437,6 +439,18 @@ planner::moved_group planner::describe(std::span<const head_part> parts) const {
   return result;
 }
 
+planner::shape_key planner::key_of(std::uint32_t group, layer_range layers) const {
+  const auto parts = moved_[group].parts;
+  const auto layer_of = [&](const head_part& part) {
+    return destination_.groups[part.destination_group].buffers[part.destination_buffer].layer;
+  };
+  const auto place = [&](auto found) { return static_cast<std::uint32_t>(found - parts.begin()); };
+  const auto end = layers.end == layer_range::no_end
+                       ? parts.end()
+                       : std::ranges::lower_bound(parts, layers.end, {}, layer_of);
+  return {group, place(std::ranges::lower_bound(parts, layers.begin, {}, layer_of)), place(end)};
+}
+
 std::shared_ptr<const run_template> planner::shape(const shape_key& key) const {
   {
     const std::lock_guard lock{mutex_};
@@ -457,7 +471,7 @@ std::shared_ptr<const run_template> planner::shape(const shape_key& key) const {
 
 std::shared_ptr<const run_template> planner::build(const shape_key& key) const {
   run_collector runs;
-  for (auto part : moved_[key.group].parts) {
+  for (auto part : moved_[key.group].parts.subspan(key.first_part, key.end_part - key.first_part)) {
     const auto& from = source_.groups[part.source_group].buffers[part.source_buffer];
     const auto& to = destination_.groups[part.destination_group].buffers[part.destination_buffer];
     const auto start = [&](const buffer_layout& buffer, std::uint32_t token) {
@@ -479,7 +493,8 @@ std::shared_ptr<const run_template> planner::build(const shape_key& key) const {
 }
 
 expected<> planner::add_group(plan& out, std::uint32_t group, const plan_blocks& blocks) const {
-  if (blocks.tokens.empty())
+  const auto key = key_of(group, blocks.layers);
+  if (blocks.tokens.empty() || key.first_part >= key.end_part)
     return {};
   const auto& moved = moved_[group];
   const side_beams source{
@@ -491,7 +506,7 @@ expected<> planner::add_group(plan& out, std::uint32_t group, const plan_blocks&
     return fail(errc::invalid_argument,
                 "group \"{}\": the source has {} beams, the destination {}; give both as many",
                 groups_[group], source.tails() + 1, destination.tails() + 1);
-  group_walk walk{*this, group};
+  group_walk walk{*this, key};
   if (auto ok = walk.add(source.shared(), destination.shared(), blocks.tokens); !ok)
     return ok;
   for (std::size_t beam = 1; beam <= source.tails(); ++beam)

@@ -67,12 +67,12 @@ struct plan_part {
 ///
 /// **Stream order** (the byte order of the staged lane; both sides derive it independently): for
 /// each part in order, for each pair in order, for each run in order, its bytes as they are read:
-/// whoever takes them from the stream converts them. It depends on layouts, groups, token ranges and
-/// the beginnings of tails only, never on slot numbers.
+/// whoever takes them from the stream converts them. It depends on layouts, groups, ranges of
+/// tokens and of layers, and the beginnings of tails only, never on slot numbers.
 struct plan {
-  std::vector<plan_part> parts;
-  std::uint64_t bytes = 0;     ///< read
-  std::uint64_t fragments = 0; ///< runs x pairs
+  std::vector<plan_part> parts; ///< none is empty
+  std::uint64_t bytes = 0;      ///< read
+  std::uint64_t fragments = 0;  ///< runs x pairs
 };
 
 /// Where the blocks of one group of a plan lie, on one side or on both. Borrowed for the call.
@@ -84,6 +84,7 @@ struct plan_blocks {
   /// Where the tails of further beams begin on a side without a table; a table says it itself.
   std::vector<std::uint32_t> source_tails{};
   std::vector<std::uint32_t> destination_tails{};
+  layer_range layers{}; ///< others are left alone
 };
 
 /// Makes the plans from one source rank to one receiver, and remembers their templates.
@@ -100,11 +101,11 @@ public:
   /// Returns the names of the groups of which this pair moves anything, in stream order.
   [[nodiscard]] const std::vector<std::string>& groups() const noexcept { return groups_; }
 
-  /// Plans the given token ranges; groups that this pair does not move are skipped, missing ones
-  /// and empty ranges move nothing. The order of `blocks` does not matter. What beams share on the
-  /// destination is moved once, from beam 0; each destination tail is filled from the source's tail
-  /// of the same beam, and where that has not begun yet from beam 0. Takes O(blocks), and
-  /// O(template) the first time a shape is seen.
+  /// Plans the given ranges of tokens and layers; groups that this pair does not move are skipped,
+  /// missing ones, empty ranges and ranges without a layer of this pair move nothing. The order of
+  /// `blocks` does not matter. What beams share on the destination is moved once, from beam 0; each
+  /// destination tail is filled from the source's tail of the same beam, and where that has not
+  /// begun yet from beam 0. Takes O(blocks), and O(template) the first time a shape is seen.
   ///
   /// @returns `invalid_argument` for a group given twice, a table that does not cover its range, a
   ///          block id outside of its pools, or unlike counts of beams; the text names them.
@@ -117,10 +118,12 @@ private:
     std::uint32_t destination_tokens = 1;
     std::uint64_t source_slots = 0; ///< of the smallest pool that takes part
     std::uint64_t destination_slots = 0;
-    std::span<const head_part> parts; ///< of `pair_`
+    std::span<const head_part> parts; ///< of `pair_`, by ascending layer
   };
   struct shape_key {
-    std::uint32_t group = 0;             ///< index into `moved_`
+    std::uint32_t group = 0;      ///< index into `moved_`
+    std::uint32_t first_part = 0; ///< of the group's parts, those of the layers planned
+    std::uint32_t end_part = 0;
     std::uint32_t source_token = 0;      ///< first token within the source block
     std::uint32_t destination_token = 0; ///< first token within the destination block
     std::uint32_t tokens = 0;
@@ -132,6 +135,8 @@ private:
   class group_walk;
 
   [[nodiscard]] moved_group describe(std::span<const head_part> parts) const;
+  /// The key of the group's shapes for these layers, as yet without tokens.
+  [[nodiscard]] shape_key key_of(std::uint32_t group, layer_range layers) const;
   [[nodiscard]] std::shared_ptr<const run_template> shape(const shape_key& key) const;
   [[nodiscard]] std::shared_ptr<const run_template> build(const shape_key& key) const;
   [[nodiscard]] expected<> add_group(plan& out, std::uint32_t group,

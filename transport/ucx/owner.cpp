@@ -28,6 +28,7 @@ bool covers(const grant_spec& granted, const group_range& wanted) {
                                        ? table && table->tails.size() == wanted.tails.size()
                                        : range.tails == wanted.tails;
            return range.group == wanted.group && same_beams &&
+                  range.layers.contains(wanted.layers) &&
                   range.tokens.begin <= wanted.tokens.begin &&
                   range.tokens.end >= wanted.tokens.end;
          });
@@ -110,10 +111,11 @@ expected<plan> ucx_owner::plan_for(const lane_pull& call, const grant_record& re
   std::vector<plan_blocks> blocks;
   for (const auto& range : call.ranges) {
     if (!covers(record.spec, range))
-      return fail(errc::invalid_argument, "tokens [{}, {}) of group \"{}\" were not granted",
-                  range.tokens.begin, range.tokens.end, range.group);
+      return fail(errc::invalid_argument,
+                  "tokens [{}, {}) of layers {} of group \"{}\" were not granted",
+                  range.tokens.begin, range.tokens.end, to_string(range.layers), range.group);
     if (const auto* table = find_table(record.spec.blocks, range.group))
-      blocks.push_back({range.group, range.tokens, table, nullptr, {}, range.tails});
+      blocks.push_back({range.group, range.tokens, table, nullptr, {}, range.tails, range.layers});
   }
   auto what = plans.make(blocks);
   if (what && what->bytes != call.bytes)
