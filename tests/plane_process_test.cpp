@@ -3,6 +3,7 @@
 #include <ctime>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
@@ -97,6 +98,23 @@ struct couple {
   plane_rank here;
   plane_process there;
 };
+
+/// Far longer than what is waited for takes.
+constexpr std::chrono::milliseconds a_moment{150};
+constexpr std::chrono::milliseconds until_forgotten{1'000};
+
+/// Introduces an owner and a reader that both are processes of their own.
+void introduce_each_other(plane_process& owner, plane_process& reader) {
+  for (const auto& [one, other] : {std::pair{&owner, &reader}, {&reader, &owner}}) {
+    const auto answer =
+        one->ask(fmt::format("peer {} {}", other->life().value, to_hex(other->manifest())));
+    BOOST_REQUIRE_MESSAGE(answer.starts_with("ok"), answer);
+  }
+}
+
+std::string pull_of(const lease& right) {
+  return sentence(fmt::format("pull {} {}", right.slot, right.epoch), shuffled(slots, slots, 1));
+}
 
 } // namespace
 
@@ -265,6 +283,56 @@ BOOST_DATA_TEST_CASE(stopped_readers_do_not_keep_the_ring, data::make(ucx_transp
   BOOST_REQUIRE(result);
   BOOST_TEST_MESSAGE((*result ? "served" : result->error().text));
   BOOST_TEST(result->has_value());
+}
+
+BOOST_DATA_TEST_CASE(a_reader_that_dies_while_it_connects_leaves_the_owner_unharmed,
+                     data::make(ucx_transports)) {
+  couple ranks{sample, instance_role::generation};
+  auto& owner = ranks.there;
+  plane_process reader{PLANE_PEER, options_for(sample, instance_role::generation)};
+  introduce_each_other(owner, reader);
+  const auto right = ranks.grant_all();
+  owner.signal(SIGSTOP);
+  std::this_thread::sleep_for(a_moment);
+  BOOST_REQUIRE(reader.ask(pull_of(right)) == "ok");
+  std::this_thread::sleep_for(a_moment); // it has connected, and said so
+  reader.end();
+  owner.signal(SIGCONT);
+  ranks.meet(owner);
+  eventually<expected<pull_stats>> ended;
+  ranks.pull_all(receiver, ended.callback());
+  const auto result = ended.get(std::chrono::seconds{5});
+  BOOST_REQUIRE(result);
+  BOOST_TEST(result->has_value());
+}
+
+BOOST_DATA_TEST_CASE(an_owner_that_dies_while_it_connects_leaves_the_reader_unharmed,
+                     data::make(ucx_transports) * data::make({false, true}), lane, forgotten) {
+  couple ranks{lane, instance_role::context};
+  auto& reader = ranks.there;
+  plane_process owner{PLANE_PEER, options_for(lane, instance_role::context)};
+  introduce_each_other(owner, reader);
+  lease right{owner.life(), 0, 0};
+  std::istringstream answer{owner.ask(sentence("grant", shuffled(slots, slots, 1)))};
+  answer >> right.slot >> right.epoch;
+  owner.signal(SIGSTOP);
+  std::this_thread::sleep_for(a_moment);
+  BOOST_REQUIRE(reader.ask(pull_of(right)) == "ok");
+  std::this_thread::sleep_for(a_moment);
+  if (forgotten) {
+    BOOST_REQUIRE(reader.ask("forget") == "ok");
+    std::this_thread::sleep_for(until_forgotten);
+  }
+  reader.signal(SIGSTOP);
+  std::this_thread::sleep_for(a_moment);
+  owner.signal(SIGCONT);
+  std::this_thread::sleep_for(a_moment); // it has connected back, and begun to send
+  owner.end();
+  reader.signal(SIGCONT);
+  ranks.meet(reader);
+  couple::let_pull(ranks.here, sender, reader);
+  std::this_thread::sleep_for(a_moment);
+  BOOST_TEST(reader.ask("revoke_all") == "ok");
 }
 
 BOOST_DATA_TEST_CASE(a_stopped_peer_costs_no_processor_time,

@@ -28,9 +28,12 @@ ucx_settings settings_for(const std::string& over) {
 
 /// One end of links, driven by the test's own thread.
 struct link_end final : ucx_sink {
-  explicit link_end(const std::string& over)
+  explicit link_end(const std::string& over, ucx_connecting connecting = ucx_connecting::on_demand)
       : context{ucx_context::create(context_settings(settings_for(over))).value()},
-        life{random_id<incarnation>()} {
+        life{random_id<incarnation>()},
+        peers{
+            life, worker, connecting, 1000ms,
+            [this](const ucx_peers::shared_peer&, const error& why) { ends.push_back(why.text); }} {
     BOOST_REQUIRE(worker.open(lane_messages));
   }
   ~link_end() override {
@@ -61,16 +64,19 @@ struct link_end final : ucx_sink {
   incarnation life;
   ucx_worker worker{context, *this};
   std::vector<std::string> ends; ///< of links
-  ucx_peers peers{life, worker, 1000ms, [this](const ucx_peers::shared_peer&, const error& why) {
-                    ends.push_back(why.text);
-                  }};
+  ucx_peers peers{
+      life, worker, ucx_connecting::on_demand, 1000ms,
+      [this](const ucx_peers::shared_peer&, const error& why) { ends.push_back(why.text); }};
   std::vector<lane_message> ids; ///< of what arrived
 };
 
 /// Two ends that know each other.
 struct link_pair {
-  explicit link_pair(const std::string& over)
-      : one{over}, other{over}, to_other{one.add(other)}, to_one{other.add(one)} {}
+  explicit link_pair(const std::string& over, ucx_connecting connecting = ucx_connecting::on_demand)
+      : one{over, connecting},
+        other{over, connecting},
+        to_other{one.add(other)},
+        to_one{other.add(one)} {}
 
   /// Drives both until the other end has got so many messages and the first one has closed what it
   /// wanted to close.
@@ -179,6 +185,59 @@ BOOST_AUTO_TEST_CASE(a_forgotten_peer_may_end_what_is_under_way_but_not_for_ever
   BOOST_REQUIRE(pair.one.ends.size() == 1u);
   BOOST_TEST(pair.one.ends.front() == "the peer was given up");
   BOOST_TEST(peers.find(pair.other.life) == nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(an_endpoint_made_ahead_stays_until_its_peer_has_closed_its_own) {
+  link_pair pair{"posix,cma,self", ucx_connecting::ahead};
+  auto& peers = pair.one.peers;
+  BOOST_REQUIRE(pair.to_other->endpoint);
+  BOOST_REQUIRE(pair.to_one->endpoint);
+  pair.to_other->send(lane_message::end, {1, 2, 3});
+  peers.forget(pair.other.life);
+  const auto now = clock::now();
+  peers.watch(now);
+  BOOST_TEST(pair.one.ends.size() == 1u);
+  pair.one.worker.progress();
+  peers.watch(now + ucx_peers::answer_wait / 2);
+  BOOST_TEST(peers.is_watching());
+  const auto again = pair.one.add(pair.other);
+  BOOST_TEST(again->endpoint == nullptr);
+  const auto early = peers.connect(again);
+  BOOST_TEST((!early && early.error().code == errc::peer_lost));
+  BOOST_REQUIRE(pair.settles(2));
+  BOOST_TEST((pair.one.ids.back() == lane_message::bye));
+  BOOST_TEST(pair.other.ends.front() == "the peer closed the link");
+  BOOST_TEST(again->endpoint != nullptr);
+  BOOST_TEST(pair.to_one->endpoint != nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(an_endpoint_made_ahead_is_not_kept_for_ever) {
+  link_pair pair{"posix,cma,self", ucx_connecting::ahead};
+  pair.one.peers.forget(pair.other.life);
+  const auto now = clock::now();
+  pair.one.peers.watch(now);
+  BOOST_TEST(pair.one.peers.is_watching());
+  pair.one.peers.watch(now + 2 * ucx_peers::answer_wait);
+  BOOST_TEST(!pair.one.peers.is_watching());
+}
+
+BOOST_AUTO_TEST_CASE(an_endpoint_made_ahead_is_not_kept_for_chunks_that_a_reader_leaves) {
+  link_pair pair{"posix,cma,self", ucx_connecting::ahead};
+  pair.to_other->send(lane_message::end, {1, 2, 3});
+  pair.to_other->staged = 1;
+  pair.one.peers.forget(pair.other.life);
+  const auto now = clock::now();
+  pair.one.peers.watch(now);
+  pair.one.peers.watch(now + 2 * ucx_peers::last_words);
+  BOOST_TEST(!pair.one.peers.is_watching());
+}
+
+BOOST_AUTO_TEST_CASE(calls_by_a_link_that_is_closed_are_refused) {
+  link_pair pair{"posix,cma,self"};
+  pair.other.hear_bye(pair.one, 7, 0);
+  const auto late = pair.other.peers.meet(pair.to_one, 7);
+  BOOST_TEST((!late && late.error().code == errc::peer_lost));
+  BOOST_TEST(pair.other.peers.meet(pair.to_one, 8).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(a_stuck_reader_is_dropped_sooner_than_a_stuck_owner) {

@@ -5,6 +5,7 @@
 //     grant <blocks...>               grants whole blocks to it
 //     revoke_all                      retires the granting session
 //     pull <slot> <epoch> <blocks...> pulls these blocks into the same ones, over and over
+//     forget                          forgets the other rank
 //
 // and answers each with a line: "ok", or what was asked for.
 #include <iostream>
@@ -41,6 +42,8 @@ public:
         say(retired(*rank_.plane, sender) ? "ok" : "stuck");
       else if (verb == "pull")
         pull(words);
+      else if (verb == "forget")
+        forget();
       else
         say("what?");
     }
@@ -75,6 +78,11 @@ private:
     const auto right =
         rank_.plane->grant(sender, whole_blocks(rank_.shape, other_, numbers(words)));
     say(right ? fmt::format("{} {}", right->slot, right->epoch) : to_string(right.error()));
+  }
+
+  void forget() {
+    rank_.plane->forget(other_);
+    say("ok");
   }
 
   void pull(std::istringstream& words) {

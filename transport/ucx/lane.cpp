@@ -58,6 +58,13 @@ expected<std::unique_ptr<chunk_mover>> make_mover(const std::optional<ucx_gpu>& 
   return std::make_unique<gpu_mover>(std::move(*engine), gpu->pools);
 }
 
+/// Over tcp an endpoint made ahead would open a connection; and peers there are not looked for in
+/// /proc.
+ucx_connecting connecting_over(const std::string& transports) {
+  return transports.find("tcp") == std::string::npos ? ucx_connecting::ahead
+                                                     : ucx_connecting::on_demand;
+}
+
 } // namespace
 
 std::vector<std::pair<std::string, std::string>> context_settings(const ucx_settings& wanted) {
@@ -92,7 +99,7 @@ public:
         send_ring_{std::move(sending)},
         receive_ring_{std::move(receiving)},
         worker_{context_, *this, memory_of(settings)},
-        peers_{around.life, worker_, settings.stuck_after,
+        peers_{around.life, worker_, connecting_over(settings.transports), settings.stuck_after,
                [this](const std::shared_ptr<ucx_peer>& peer, const error& why) {
                  reader_.lost(peer, why);
                  owner_.lost(peer);

@@ -24,9 +24,13 @@ void ucx_peer::send(lane_message id, const pull_head& head, std::string body) co
     endpoint->send(static_cast<unsigned>(id), head_bytes(head), std::move(body));
 }
 
-ucx_peers::ucx_peers(incarnation life, ucx_worker& worker, std::chrono::milliseconds stuck_after,
-                     ender ended)
-    : life_{life}, worker_{worker}, stuck_after_{stuck_after}, ended_{std::move(ended)} {
+ucx_peers::ucx_peers(incarnation life, ucx_worker& worker, ucx_connecting connecting,
+                     std::chrono::milliseconds stuck_after, ender ended)
+    : life_{life},
+      worker_{worker},
+      connecting_{connecting},
+      stuck_after_{stuck_after},
+      ended_{std::move(ended)} {
 }
 
 void ucx_peers::add(ucx_peer_card card) {
@@ -35,6 +39,10 @@ void ucx_peers::add(ucx_peer_card card) {
     known = std::make_shared<ucx_peer>();
   known->card = std::move(card);
   known->forgotten = false;
+  if (connecting_ != ucx_connecting::ahead)
+    return;
+  unconnected_.push_back(known);
+  connect_ahead();
 }
 
 void ucx_peers::forget(incarnation life) {
@@ -54,7 +62,9 @@ expected<> ucx_peers::connect(const shared_peer& peer) {
   if (peer->endpoint)
     return {};
   // Two endpoints to one process would take memory mapped through UCX away from each other.
-  std::erase_if(closing_, [&](const closing& one) { return one.life == peer->card.life; });
+  if (is_kept(peer->card.life))
+    return fail(errc::peer_lost, "the peer has not closed the link before this one");
+  close_left(peer->card.life);
   const auto link = ++last_link_;
   auto endpoint = ucx_endpoint::connect(
       worker_, peer->card.address, [this, link, weak = std::weak_ptr{peer}](ucs_status_t status) {
@@ -70,10 +80,13 @@ expected<> ucx_peers::connect(const shared_peer& peer) {
 }
 
 expected<> ucx_peers::meet(const shared_peer& peer, std::uint64_t link) {
-  if (link < peer->peer_link)
+  if (link < peer->peer_link || link <= peer->peer_left)
     return fail(errc::peer_lost, "the call came by a link that has ended");
-  if (link != std::exchange(peer->peer_link, link) && peer->met)
-    end(peer, {errc::peer_lost, "the peer connected anew"});
+  if (link != std::exchange(peer->peer_link, link)) {
+    if (peer->met)
+      end(peer, {errc::peer_lost, "the peer connected anew"});
+    close_left(peer->card.life);
+  }
   auto connected = connect(peer);
   peer->met = connected.has_value();
   return connected;
@@ -81,21 +94,41 @@ expected<> ucx_peers::meet(const shared_peer& peer, std::uint64_t link) {
 
 void ucx_peers::left(const ucx_message& message) {
   const auto head = read_head<bye_head>(message.header);
-  const auto peer = head ? find(incarnation{head->sender}) : nullptr;
-  if (!peer || !peer->endpoint)
+  if (!head)
     return;
+  for (auto& one : closing_)
+    if (one.life.value == head->sender && one.stays)
+      one.until = clock::now();
+  const auto peer = find(incarnation{head->sender});
+  if (!peer)
+    return;
+  peer->peer_left = std::max(peer->peer_left, head->link);
+  if (!peer->endpoint)
+    return;
+  // One made ahead was bound by UCX to the first that came.
   const bool present = head->peer_link != 0 ? head->peer_link == peer->link
-                                            : peer->met && head->link == peer->peer_link;
+                       : peer->met          ? head->link == peer->peer_link
+                                            : connecting_ == ucx_connecting::ahead;
   if (present)
-    broken_.push_back(
-        {peer, peer->link, fail(errc::peer_lost, "the peer closed the link").value()});
+    broken_.push_back({peer, peer->link, {errc::peer_lost, "the peer closed the link"}, true});
 }
 
 bool ucx_peers::end_broken() {
   const auto broken = std::exchange(broken_, {});
-  for (const auto& [peer, link, why] : broken)
-    if (peer->link == link)
-      end(peer, why);
+  for (const auto& one : broken) {
+    if (one.peer->link == one.link) {
+      if (one.by_bye)
+        leave(*one.peer, true);
+      else if (connecting_ == ucx_connecting::ahead)
+        closing_.push_back({one.peer->card.life, one.link, std::move(one.peer->endpoint),
+                            std::make_shared<bool>(false), clock::now() + last_words, true});
+      end(one.peer, one.why);
+    }
+    // What the peer sent before it died may still be on its way.
+    for (auto& left : closing_)
+      if (left.link == one.link)
+        left.until = std::min(left.until, clock::now() + last_words);
+  }
   return !broken.empty();
 }
 
@@ -103,6 +136,8 @@ void ucx_peers::end(const shared_peer& peer, const error& why) {
   peer->endpoint.reset();
   peer->link = 0;
   peer->met = false;
+  if (connecting_ == ucx_connecting::ahead && !peer->forgotten)
+    unconnected_.push_back(peer);
   // What is asked for anew waits from its own beginning.
   peer->reading = {};
   peer->serving = {};
@@ -110,15 +145,16 @@ void ucx_peers::end(const shared_peer& peer, const error& why) {
 }
 
 /// The receiver confirms a flush, so that what went before it has arrived.
-void ucx_peers::leave(ucx_peer& peer) {
+void ucx_peers::leave(ucx_peer& peer, bool answered) {
   if (!peer.endpoint)
     return;
   const bye_head bye{life_.value, peer.link, peer.met ? peer.peer_link : 0};
   peer.endpoint->send(static_cast<unsigned>(lane_message::bye), head_bytes(bye), {});
   auto flushed = std::make_shared<bool>(false);
   peer.endpoint->flush([flushed](ucs_status_t) { *flushed = true; });
-  closing_.push_back(
-      {peer.card.life, std::move(peer.endpoint), std::move(flushed), clock::now() + last_words});
+  const bool stays = connecting_ == ucx_connecting::ahead && !answered && peer.staged == 0;
+  closing_.push_back({peer.card.life, peer.link, std::move(peer.endpoint), std::move(flushed),
+                      clock::now() + (stays ? answer_wait : last_words), stays});
 }
 
 void ucx_peers::watch(clock::time_point now) {
@@ -126,6 +162,8 @@ void ucx_peers::watch(clock::time_point now) {
     close_ended(now);
   if (!forgotten_.empty())
     drop_forgotten(now);
+  if (!unconnected_.empty())
+    connect_ahead();
   if (now < next_look_)
     return;
   next_look_ = now + look_again;
@@ -133,7 +171,29 @@ void ucx_peers::watch(clock::time_point now) {
 }
 
 void ucx_peers::close_ended(clock::time_point now) {
-  std::erase_if(closing_, [&](const closing& one) { return *one.flushed || now >= one.until; });
+  std::erase_if(closing_, [&](const closing& one) {
+    return now >= one.until || (*one.flushed && !one.stays);
+  });
+}
+
+bool ucx_peers::is_kept(incarnation life) const noexcept {
+  return std::ranges::any_of(closing_,
+                             [&](const closing& one) { return one.life == life && one.stays; });
+}
+
+void ucx_peers::close_left(incarnation life) {
+  std::erase_if(closing_, [&](const closing& one) { return one.life == life; });
+}
+
+void ucx_peers::connect_ahead() {
+  std::erase_if(unconnected_, [&](const shared_peer& peer) {
+    const bool leaving =
+        std::ranges::find(closing_, peer->card.life, &closing::life) != closing_.end();
+    // One that is not there gets none.
+    if (!leaving && !peer->forgotten)
+      static_cast<void>(connect(peer));
+    return !leaving;
+  });
 }
 
 void ucx_peers::drop_forgotten(clock::time_point now) {
@@ -164,7 +224,7 @@ void ucx_peers::drop_stuck(clock::time_point now) {
 }
 
 bool ucx_peers::is_watching() const noexcept {
-  return !closing_.empty() || !forgotten_.empty() ||
+  return !closing_.empty() || !forgotten_.empty() || !unconnected_.empty() ||
          std::ranges::any_of(peers_, [](const auto& known) {
            return known.second->staged > 0 || known.second->is_awaited();
          });
@@ -176,6 +236,7 @@ void ucx_peers::leave_all() {
 }
 
 void ucx_peers::close() {
+  unconnected_.clear();
   closing_.clear();
   for (const auto& [life, peer] : peers_)
     peer->endpoint.reset();
