@@ -11,7 +11,8 @@ static_assert(wire::ErrorCode_MAX == static_cast<int>(last_errc));
 
 namespace {
 
-constexpr field_shape pull_fields[]{{6, "wants", layout_limits::groups, 0, {}}};
+constexpr field_shape pull_fields[]{{6, "wants", layout_limits::groups, 0, {}},
+                                    {11, "ticket", 1, 0, {}}};
 constexpr field_shape table_fields[]{{4, "blocks.tails", wire_limits::beams, 0, {}}};
 constexpr field_shape grant_fields[]{{6, "ranges", layout_limits::groups, 0, {}},
                                      {7, "blocks", layout_limits::groups, 0, table_fields},
