@@ -181,6 +181,10 @@ expected<> link_state::check(const wire_message& message) const {
       return fail(errc::incompatible_layout,
                   "layout digest {:x} and {} receivers, introduced were {:x} and {}",
                   call->layout_digest, call->receivers, known ? known->digest : 0, receivers);
+    for (const auto& want : call->wants)
+      if (!config.rank->layout.find_group(want.group))
+        return fail(errc::invalid_argument, "rank {} asks for group '{}', which this rank has not",
+                    rank, want.group.substr(0, 64));
   } else if (const auto* nothing = std::get_if<nothing_to_pull>(&message)) {
     if (nothing->receiver_rank != rank || receivers != 0)
       return fail(errc::invalid_argument, "rank {} says as rank {} that none of {} receivers pulls",

@@ -112,6 +112,9 @@ void supervisor::called_early(time_point now, request_id request, std::uint32_t 
     ++early_count_;
   }
   due(expires);
+  // It speaks of an offer of an earlier life, and may be long.
+  if (auto* question = std::get_if<pull_request>(&call.message))
+    question->have = {};
   waiting.insert_or_assign(receiver, early_call{std::move(call), expires});
 }
 

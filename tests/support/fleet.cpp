@@ -55,6 +55,27 @@ std::string ending_of(const outcome& result) {
   return result.completed() ? "complete" : std::string{to_string(result.failure->code)};
 }
 
+std::string hand_over(node& context, node& generation, std::uint64_t id,
+                      std::chrono::milliseconds limit) {
+  constexpr std::uint32_t blocks = 8;
+  const auto byte = static_cast<std::uint8_t>(10 * id);
+  for (std::uint32_t block = 0; block < blocks; ++block)
+    generation.fill(block, static_cast<std::uint8_t>(byte + blocks));
+  if (auto offered = offer(context, id, 0, tokens_per_block * blocks, byte); !offered)
+    return to_string(offered.error());
+  auto wish = wish_for(id, context.door().endpoint(), 0, tokens_per_block * blocks);
+  wish.timeout = limit;
+  const auto result = generation.door().request_and_receive_sync(std::move(wish));
+  if (!result.completed()) {
+    static_cast<void>(context.door().cancel_request(request_id{id}));
+    return to_string(*result.failure);
+  }
+  for (std::uint32_t block = 0; block < blocks; ++block)
+    if (!generation.holds(block, static_cast<std::uint8_t>(byte + block)))
+      return "wrong bytes";
+  return "complete";
+}
+
 std::string left_in(node& rank) {
   const auto counts = rank.door().stats();
   const auto left = counts.live_sends + counts.live_receives + counts.sessions +

@@ -22,6 +22,12 @@ namespace baton::test {
 /// "complete", or the name of the error.
 [[nodiscard]] std::string ending_of(const outcome& result);
 
+/// Hands 8 blocks over, from slots 0 to 7 of one rank to those of the other, and looks at each
+/// byte.
+/// @returns "complete", or what went wrong.
+[[nodiscard]] std::string hand_over(node& context, node& generation, std::uint64_t id,
+                                    std::chrono::milliseconds limit = std::chrono::seconds{5});
+
 /// What a rank has left of any request: sessions, callers, leases; "nothing" if there is none.
 [[nodiscard]] std::string left_in(node& rank);
 

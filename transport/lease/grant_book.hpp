@@ -24,6 +24,8 @@ struct grant_record {
   /// Set once a pull over the ucx lane uses the lease, so that its end has to be told to the data
   /// thread.
   mutable std::atomic<bool> served{false};
+  /// How many of them there are now. Belongs to the data thread.
+  mutable std::uint32_t serves = 0;
 
   grant_record(lease granted, session_key owner, grant_spec what)
       : right{granted}, session{owner}, spec{std::move(what)} {}

@@ -10,8 +10,10 @@ namespace baton {
 
 namespace {
 
-/// Pulls of one peer at once; more come from a peer that lost its way.
+/// Pulls of one peer, and of one lease, at once; more come from a peer that lost its way. Each
+/// takes memory for its plan.
 constexpr std::size_t most_serves = 1u << 16;
+constexpr std::uint32_t most_of_lease = 16;
 
 constexpr auto taken_back = "the blocks were taken back";
 
@@ -64,7 +66,7 @@ bool ucx_owner::read_mail() {
 }
 
 void ucx_owner::begin(const lane_pull& call) {
-  const auto peer = call.right.owner == life_ ? peers_.find(call.reader) : nullptr;
+  const auto peer = peers_.find(call.reader);
   const key name{call.reader.value, call.number};
   if (!peer || serving_.contains(name) || !peers_.meet(peer, call.link)) {
     ++dropped_;
@@ -83,6 +85,9 @@ void ucx_owner::begin(const lane_pull& call) {
 
 expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
                                                  const std::shared_ptr<ucx_peer>& peer) {
+  if (call.right.owner != life_)
+    return fail(errc::invalid_argument, "the lease is of rank {}, this is rank {}",
+                call.right.owner, life_);
   auto record = grants_.find(call.right);
   if (!record)
     return fail(errc::lease_revoked, "{}", taken_back);
@@ -91,6 +96,9 @@ expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
                 call.reader);
   if (peer->serves >= most_serves)
     return fail(errc::out_of_resources, "rank {} has {} pulls under way", call.reader, most_serves);
+  if (record->serves >= most_of_lease)
+    return fail(errc::out_of_resources, "rank {} has {} pulls under way of lease {}", call.reader,
+                record->serves, call.right.slot);
   auto what = plan_for(call, *record, *peer->card.serve);
   if (!what)
     return fail(std::move(what.error()));
@@ -103,6 +111,8 @@ expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
   serving.credits = std::min<std::size_t>(call.credits, chunks.count());
   if (!grants_.table().granted(call.right))
     return fail(errc::lease_revoked, "{}", taken_back);
+  ++serving.record->serves;
+  serving.count.reset(serving.record.get());
   return serving;
 }
 

@@ -54,6 +54,12 @@ public:
 private:
   using key = std::pair<std::uint64_t, std::uint64_t>; ///< reader, number
 
+  /// Counts a pull in its grant for as long as it is served.
+  struct uncount {
+    void operator()(const grant_record* record) const noexcept { --record->serves; }
+  };
+  using counted = std::unique_ptr<const grant_record, uncount>;
+
   struct outgoing {
     std::shared_ptr<ucx_peer> peer;
     std::shared_ptr<const grant_record> record;
@@ -63,6 +69,7 @@ private:
     std::size_t credits = 0;
     std::size_t in_flight = 0; ///< chunks being gathered or sent
     bool queued = false;
+    counted count{}; ///< goes before the record does
   };
 
   void begin(const lane_pull& call);
