@@ -11,6 +11,7 @@
 
 #include "actors/caf_error.hpp"
 #include "actors/rank_context.hpp"
+#include "actors/tls.hpp"
 
 namespace baton {
 
@@ -26,6 +27,15 @@ split_endpoint(const std::string& endpoint);
   if (reason.code == errc::timed_out)
     reason.code = errc::peer_lost;
   return reason;
+}
+
+[[nodiscard]] inline tl::unexpected<error> lost_door(const caf::actor_system& system,
+                                                     const std::string& endpoint) {
+  if (has_tls(system))
+    return fail(errc::peer_lost,
+                "nobody listens at {}, or one of the two does not accept the other's certificate",
+                endpoint);
+  return fail(errc::peer_lost, "nobody listens at {}, or only with TLS", endpoint);
 }
 
 /// Connects to the door at host:port and calls `done` with it, or with an error: `peer_lost` when
@@ -47,8 +57,8 @@ void connect_door(Self* self, const rank_context& rank, const std::string& endpo
     done(expected<door_actor>{fail(errc::peer_lost, "no actor is published at {}", endpoint)});
     return;
   }
-  self->request(self->system().middleman().actor_handle(), door_timeout, caf::connect_atom::value,
-                where->first, where->second)
+  self->request(connector_of(self->system()), door_timeout, caf::connect_atom::value, where->first,
+                where->second)
       .then(
           [self, endpoint, done](const caf::node_id&, caf::strong_actor_ptr& ptr,
                                  const std::set<std::string>& interface) {
@@ -60,12 +70,11 @@ void connect_door(Self* self, const rank_context& rank, const std::string& endpo
             else
               done(expected<door_actor>{caf::actor_cast<door_actor>(ptr)});
           },
-          [endpoint, done](caf::error& err) {
-            done(expected<door_actor>{
-                err == caf::sec::request_timeout
-                    ? fail(errc::timed_out, "no connection to {} in {} ms", endpoint,
-                           door_timeout.count())
-                    : fail(errc::peer_lost, "nobody listens at {}", endpoint)});
+          [self, endpoint, done](caf::error& err) {
+            done(expected<door_actor>{err == caf::sec::request_timeout
+                                          ? fail(errc::timed_out, "no connection to {} in {} ms",
+                                                 endpoint, door_timeout.count())
+                                          : lost_door(self->system(), endpoint)});
           });
 }
 

@@ -51,18 +51,19 @@ expected<> validate(const transceiver_options& options) {
   return {};
 }
 
-expected<> validate(const rank_endpoint& endpoint) {
+expected<> validate(const rank_endpoint& endpoint, bool authenticated) {
   const auto& host = endpoint.host;
   in_addr address{};
   const bool loopback = host == "localhost" || host == "::1" ||
                         (::inet_pton(AF_INET, host.c_str(), &address) == 1 &&
                          ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET);
-  if (loopback || endpoint.trusted_network)
+  if (loopback || authenticated || endpoint.trusted_network)
     return {};
-  return fail(errc::invalid_argument,
-              "endpoint.host: {} is no loopback address, and whoever reaches it can stop actors; "
-              "set endpoint.trusted_network if only trusted hosts can",
-              host);
+  return fail(
+      errc::invalid_argument,
+      "endpoint.host: {} is no loopback address, and whoever reaches it can stop actors; "
+      "use TLS (baton::configure_tls), or set endpoint.trusted_network if only trusted hosts can",
+      host);
 }
 
 } // namespace baton

@@ -97,13 +97,14 @@ struct rank_endpoint {
   std::string host = "127.0.0.1"; ///< address to bind and to be reached at
   std::uint16_t port = 0;         ///< 0: any free one
   std::string directory{};        ///< host:port of the instance's rank 0; empty on rank 0 itself
-  /// Says that only trusted hosts can reach `host`: whoever can, can stop actors. Without it only
-  /// loopback addresses are bound.
+  /// Says that only trusted hosts can reach `host`: whoever can, can stop actors. Without it, and
+  /// without mutual TLS (`configure_tls`), only loopback addresses are bound.
   bool trusted_network = false;
 };
 
 /// Checks what can be checked before anything is bound.
+/// @param authenticated  whether whoever connects must show a certificate.
 /// @returns `invalid_argument` with the field, its value and the remedy.
-[[nodiscard]] expected<> validate(const rank_endpoint& endpoint);
+[[nodiscard]] expected<> validate(const rank_endpoint& endpoint, bool authenticated = false);
 
 } // namespace baton

@@ -12,6 +12,7 @@
 
 #include "actors/caf_error.hpp"
 #include "actors/door.hpp"
+#include "actors/tls.hpp"
 #include "actors/transceiver_actor.hpp"
 
 namespace baton {
@@ -43,10 +44,7 @@ public:
       listing = system.spawn(directory, rank->layout, rank->options);
     entrance = system.spawn(door, rank, actor, listing);
     const auto& host = rank->endpoint.host;
-    // For a next life at the same port: connections of this one, of which nobody is there any more,
-    // do not keep it.
-    constexpr bool reuse = true;
-    auto port = system.middleman().publish(entrance, rank->endpoint.port, host.c_str(), reuse);
+    auto port = publish_door(entrance, host, rank->endpoint.port);
     if (!port) {
       end_actors();
       return fail(errc::invalid_argument, "the control endpoint {}:{} cannot be bound: {}", host,
@@ -123,7 +121,7 @@ public:
 
   void end_actors() {
     if (bound_port != 0)
-      system.middleman().unpublish(entrance, bound_port);
+      system.middleman().unpublish(entrance, bound_port); // also of a door with TLS
     caf::scoped_actor self{system};
     self->monitor(actor);
     caf::anon_send(actor, atom::stop_v);
@@ -159,7 +157,9 @@ expected<transceiver> transceiver::start(caf::actor_system& system, rank_layout 
     return fail(ok.error());
   if (auto ok = validate(options); !ok)
     return fail(ok.error());
-  if (auto ok = validate(endpoint); !ok)
+  if (auto ok = check_tls(system); !ok)
+    return fail(ok.error());
+  if (auto ok = validate(endpoint, has_tls(system)); !ok)
     return fail(ok.error());
   if (!plane)
     return fail(errc::invalid_argument, "plane is null; make one with rank_plane::create");

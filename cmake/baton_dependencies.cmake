@@ -4,6 +4,7 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(tl-expected REQUIRED)
 find_package(Protobuf REQUIRED)
+find_package(OpenSSL REQUIRED)
 find_package(CAF 0.17.6 EXACT REQUIRED)
 
 set(BATON_UCX_VERSION 1.22.0)

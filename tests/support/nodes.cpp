@@ -60,9 +60,18 @@ std::size_t entries(const char* folder) {
 
 } // namespace
 
+node::node_config::node_config(const tls_files& tls) {
+  if (tls.certificate.empty())
+    return;
+  if (auto ok = configure_tls(*this, tls); !ok)
+    throw std::runtime_error{to_string(ok.error())};
+}
+
 node::node(rank_layout layout, std::string directory, transceiver_options options,
-           plane_options lanes, int gpu, std::uint16_t port)
-    : layout_{complete(std::move(layout), gpu)}, plane_{make_plane(layout_, std::move(lanes))} {
+           plane_options lanes, int gpu, std::uint16_t port, const tls_files& tls)
+    : layout_{complete(std::move(layout), gpu)},
+      config_{tls},
+      plane_{make_plane(layout_, std::move(lanes))} {
   rank_endpoint endpoint;
   endpoint.directory = std::move(directory);
   endpoint.port = port;

@@ -19,8 +19,9 @@ class node {
 public:
   /// @param gpu  ordinal of the GPU that the pools lie on; -1: host memory.
   /// @param port of the control endpoint; 0: any free one.
+  /// @param tls  empty: none.
   node(rank_layout layout, std::string directory, transceiver_options options = {},
-       plane_options lanes = {}, int gpu = -1, std::uint16_t port = 0);
+       plane_options lanes = {}, int gpu = -1, std::uint16_t port = 0, const tls_files& tls = {});
 
   [[nodiscard]] transceiver& door() noexcept { return *transceiver_; }
   [[nodiscard]] rank_plane& plane() noexcept { return *plane_; }
@@ -33,8 +34,12 @@ public:
   [[nodiscard]] bool holds(std::uint32_t block, std::uint8_t byte) const;
 
 private:
+  struct node_config : actor_config {
+    explicit node_config(const tls_files& tls);
+  };
+
   rank_layout layout_;
-  actor_config config_;
+  node_config config_;
   caf::actor_system system_{config_};
   std::shared_ptr<rank_plane> plane_;
   std::unique_ptr<transceiver> transceiver_;
