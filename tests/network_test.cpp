@@ -25,7 +25,6 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> points{"introduced", "requested", "granted", "pulling", "done"};
 const std::vector<std::string> culprits{"context:1", "generation:0"};
 const std::array<std::string, 4> ranks{"context:0", "context:1", "generation:0", "generation:1"};
 
@@ -117,36 +116,6 @@ BOOST_AUTO_TEST_CASE(between_namespaces_the_mapped_lane_is_refused_soon) {
     check_ending(run, 1, rank, {"invalid_argument"}, margin_us);
 }
 
-BOOST_DATA_TEST_CASE(under_a_partition_every_rank_ends_its_request_in_time,
-                     make(points) * make(culprits), at, who) {
-  static baton::test::long_cases table{3};
-  if (table.left_out())
-    return;
-  constexpr int timeout_ms = 2'000;
-  auto scenario = cut_off(timeout_ms, at, "partition", who);
-  scenario["requests"][2]["expect"] = any_end; // it begins while the network is cut
-  const handoff_run run{scenario};
-  require_good(run);
-  check_all_complete(run, 1);
-  for (const auto& rank : ranks) {
-    check_ending(run, 2, rank, {"timed_out", "peer_lost", "complete"},
-                 timeout_ms * 1'000 + margin_us);
-    check_ending(run, 3, rank, {"timed_out", "peer_lost"}, timeout_ms * 1'000 + margin_us);
-  }
-}
-
-BOOST_DATA_TEST_CASE(a_partition_is_noticed_long_before_a_long_deadline, make(culprits), who) {
-  static baton::test::long_cases table{2};
-  if (table.left_out())
-    return;
-  auto scenario = cut_off(30'000, "pulling", "partition", who);
-  scenario["requests"].erase(2);
-  const handoff_run run{scenario};
-  require_good(run);
-  for (const auto& rank : ranks)
-    check_ending(run, 2, rank, {"peer_lost", "complete"}, 15'000'000);
-}
-
 void check_recovery(int timeout_ms, const std::string& at, const std::string& who) {
   const handoff_run run{cut_off(timeout_ms, at, "partition_heal", who)};
   require_good(run);
@@ -155,14 +124,6 @@ void check_recovery(int timeout_ms, const std::string& at, const std::string& wh
     check_ending(run, 2, rank, {"timed_out", "peer_lost", "complete"},
                  timeout_ms * 1'000 + margin_us);
   check_all_complete(run, 3);
-}
-
-BOOST_DATA_TEST_CASE(after_a_short_partition_new_requests_succeed, make(points) * make(culprits),
-                     at, who) {
-  static baton::test::long_cases table{5};
-  if (table.left_out())
-    return;
-  check_recovery(1'500, at, who);
 }
 
 BOOST_DATA_TEST_CASE(after_links_were_given_up_they_are_made_anew, make(culprits), who) {

@@ -21,8 +21,6 @@ using nlohmann::json;
 
 namespace {
 
-const std::vector<std::string> lanes{"mapped", "ucx"};
-const std::vector<std::string> points{"introduced", "requested", "granted", "pulling", "done"};
 const std::vector<std::string> culprits{"context:0", "context:1", "generation:0", "generation:1"};
 const std::array<std::string, 4> ranks{"context:0", "context:1", "generation:0", "generation:1"};
 
@@ -41,12 +39,10 @@ json base() {
   })");
 }
 
-/// The base scenario with one fault at request 2, which may end in any way.
-json with_fault(const std::string& lane, const std::string& at, const std::string& act,
-                const std::string& who) {
+/// The base scenario with a restart at request 2, which may end in any way.
+json with_restart(const std::string& at, const std::string& who) {
   auto scenario = base();
-  scenario["lane"] = lane;
-  scenario["faults"] = {{{"at", at}, {"do", act}, {"who", who}, {"request", 2}}};
+  scenario["faults"] = {{{"at", at}, {"do", "restart"}, {"who", who}, {"request", 2}}};
   scenario["requests"][1]["expect"] = any_end;
   return scenario;
 }
@@ -60,42 +56,15 @@ void check_all_complete(const handoff_run& run, int request) {
     check_ending(run, request, rank, {"complete"}, limit_us);
 }
 
-bool same_side(const std::string& a, const std::string& b) {
-  return a.front() == b.front();
-}
-
-bool before_any_byte(const std::string& at) {
-  return at == "introduced" || at == "requested" || at == "granted";
-}
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(handoff_restart)
-
-BOOST_DATA_TEST_CASE(a_restarted_rank_serves_new_requests_and_nobody_else_is_restarted,
-                     make(lanes) * make(points) * make(culprits), lane, at, who) {
-  static baton::test::long_cases table{11};
-  if (table.left_out())
-    return;
-  const handoff_run run{with_fault(lane, at, "restart", who)};
-  require_good(run);
-  BOOST_TEST(!mentions(run, "never came to"));
-  check_all_complete(run, 1);
-  for (const auto& rank : ranks)
-    if (rank == who)
-      check_ending(run, 2, rank, {"gone"}, limit_us);
-    else if (before_any_byte(at) && !same_side(rank, who))
-      check_ending(run, 2, rank, {"peer_lost", "timed_out"}, limit_us);
-    else
-      check_ending(run, 2, rank, {"peer_lost", "timed_out", "complete"}, limit_us);
-  check_all_complete(run, 3);
-}
 
 BOOST_DATA_TEST_CASE(requests_that_nobody_had_asked_for_survive_a_restart, make(culprits), who) {
   static baton::test::long_cases table{3};
   if (table.left_out())
     return;
-  auto scenario = with_fault("auto", "pulling", "restart", who);
+  auto scenario = with_restart("pulling", who);
   scenario["concurrency"] = 3;
   scenario["workflow"] = "ctx_first";
   scenario["requests"][0]["expect"] = any_end;
@@ -109,7 +78,7 @@ BOOST_DATA_TEST_CASE(requests_that_nobody_had_asked_for_survive_a_restart, make(
 }
 
 BOOST_AUTO_TEST_CASE(a_rank_may_be_restarted_again_and_again) {
-  auto scenario = with_fault("auto", "granted", "restart", "context:0");
+  auto scenario = with_restart("granted", "context:0");
   scenario["requests"][2]["expect"] = any_end;
   scenario["requests"].push_back({{"id", 4}, {"tokens", 25}, {"expect", any_end}});
   scenario["requests"].push_back({{"id", 5}, {"tokens", 25}});
@@ -121,32 +90,6 @@ BOOST_AUTO_TEST_CASE(a_rank_may_be_restarted_again_and_again) {
   require_good(run);
   BOOST_TEST(!mentions(run, "never came to"));
   check_all_complete(run, 5);
-}
-
-BOOST_DATA_TEST_CASE(a_rank_that_shuts_down_ends_its_request_and_holds_up_nobody,
-                     make(lanes) * make(points) * make(culprits), lane, at, who) {
-  static baton::test::long_cases table{11};
-  if (table.left_out())
-    return;
-  auto scenario = with_fault(lane, at, "shutdown", who);
-  scenario["requests"][2]["expect"] = any_end;
-  const handoff_run run{scenario};
-  require_good(run);
-  BOOST_TEST(!mentions(run, "never came to"));
-  check_all_complete(run, 1);
-  for (const auto& rank : ranks) {
-    if (rank == who)
-      check_ending(run, 2, rank, {"shutting_down"}, limit_us);
-    else if (before_any_byte(at) && !same_side(rank, who))
-      check_ending(run, 2, rank, {"shutting_down", "peer_lost"}, limit_us);
-    else
-      check_ending(run, 2, rank, {"shutting_down", "peer_lost", "complete"}, limit_us);
-    if (rank == who)
-      check_ending(run, 3, rank, {"shutting_down"}, limit_us);
-    else
-      // Nobody may be left to ask a context rank for it.
-      check_ending(run, 3, rank, {"peer_lost", "shutting_down", "timed_out", "complete"}, limit_us);
-  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -64,17 +64,32 @@ void for_each_row(const rank_cache& cache, std::size_t request, const request_bu
   }
 }
 
+/// What a slot of a group has in a buffer; the runner's layouts are packed.
+std::span<std::byte> slot_of(const rank_cache& cache, const group_layout& group,
+                             const buffer_layout& buffer, std::size_t slot) {
+  return cache.pools[buffer.pool].subspan(buffer.offset + slot * buffer.slot_stride,
+                                          buffer.row_bytes() * buffer.head_count *
+                                              tokens_of(group));
+}
+
+/// Calls `visit(bytes)` for each block of a request, in each buffer.
+template <class Visit>
+void for_each_block(const rank_cache& cache, std::size_t request, Visit visit) {
+  const auto& tables = cache.tables[request];
+  for (std::size_t g = 0; g < tables.size(); ++g)
+    for (const auto& buffer : cache.layout.groups[g].buffers)
+      for (const auto block : tables[g].blocks)
+        visit(slot_of(cache, cache.layout.groups[g], buffer, block));
+}
+
 /// Counts the touched bytes of all slots of a group but those marked as used.
 std::uint64_t touched_outside(const rank_cache& cache, const group_layout& group,
                               const std::vector<bool>& used) {
   std::uint64_t touched = 0;
-  for (const auto& buffer : group.buffers) {
-    const auto bytes = buffer.row_bytes() * buffer.head_count * tokens_of(group);
+  for (const auto& buffer : group.buffers)
     for (std::size_t slot = 0; slot < used.size(); ++slot)
       if (!used[slot])
-        touched += touched_bytes(
-            cache.pools[buffer.pool].subspan(buffer.offset + slot * buffer.slot_stride, bytes));
-  }
+        touched += touched_bytes(slot_of(cache, group, buffer, slot));
   return touched;
 }
 
@@ -149,17 +164,41 @@ wrong_bytes check_context(const rank_cache& cache) {
   return wrong;
 }
 
+std::uint64_t check_request(const rank_cache& cache, std::size_t request) {
+  std::uint64_t wrong = 0;
+  for_each_buffer(cache, request, [&](const request_buffer& view) {
+    for_each_row(
+        cache, request, view, wanted_tokens(cache.run.requests[request], view.group),
+        [&](const head_pattern& pattern, std::uint32_t token, std::span<const std::byte> row) {
+          wrong += pattern.mismatches(token, row, view.first_dim);
+        });
+  });
+  return wrong;
+}
+
+void rewrite_request(const rank_cache& cache, std::size_t request) {
+  for_each_block(cache, request, [](std::span<std::byte> block) {
+    std::memset(block.data(), std::to_integer<int>(rewritten), block.size());
+  });
+}
+
+wrong_bytes check_rewritten(const rank_cache& cache, const std::vector<bool>& ended) {
+  wrong_bytes wrong;
+  for (std::size_t i = 0; i < cache.tables.size(); ++i)
+    if (ended[i])
+      for_each_block(cache, i, [&](std::span<const std::byte> block) {
+        wrong.stray +=
+            block.size() - static_cast<std::uint64_t>(std::ranges::count(block, rewritten));
+      });
+  wrong.stray += touched_outside_requests(cache, false);
+  return wrong;
+}
+
 wrong_bytes check_generation(const rank_cache& cache, const std::vector<bool>& completed) {
   wrong_bytes wrong;
   for (std::size_t i = 0; i < cache.tables.size(); ++i)
     if (completed[i])
-      for_each_buffer(cache, i, [&](const request_buffer& view) {
-        for_each_row(
-            cache, i, view, wanted_tokens(cache.run.requests[i], view.group),
-            [&](const head_pattern& pattern, std::uint32_t token, std::span<const std::byte> row) {
-              wrong.mismatched += pattern.mismatches(token, row, view.first_dim);
-            });
-      });
+      wrong.mismatched += check_request(cache, i);
   wrong.stray = touched_outside_requests(cache, true);
   return wrong;
 }

@@ -43,4 +43,17 @@ void write_requests(const rank_cache& cache);
 [[nodiscard]] wrong_bytes check_generation(const rank_cache& cache,
                                            const std::vector<bool>& completed);
 
+/// Counts the wrong bytes of what one completed request was to bring to a generation rank.
+[[nodiscard]] std::uint64_t check_request(const rank_cache& cache, std::size_t request);
+
+/// Rewrites all blocks of a request with `rewritten`, as an engine does that gives them to another
+/// one.
+void rewrite_request(const rank_cache& cache, std::size_t request);
+
+/// Checks a rank whose requests were rewritten when they ended: nobody may have written their
+/// blocks since, nor those that no request had.
+///
+/// @param ended  per request of the scenario.
+[[nodiscard]] wrong_bytes check_rewritten(const rank_cache& cache, const std::vector<bool>& ended);
+
 } // namespace baton::handoff

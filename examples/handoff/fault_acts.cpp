@@ -110,6 +110,7 @@ void act_on_faults(run_state& state) {
   for (std::size_t i = 0; i < state.faults.size(); ++i)
     if (auto& fault = state.faults[i]; fault.act_at && !fault.acted && *fault.act_at <= now) {
       fault.acted = true;
+      fault.acted_at = now;
       act(state, i);
     }
   for (auto& rank : state.ranks)

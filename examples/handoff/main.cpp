@@ -84,6 +84,11 @@ int main(int argc, char** argv) {
                "Let each rank process see its own GPU only (CUDA_VISIBLE_DEVICES)");
   app.add_flag("--agree", given.settings.agree,
                "Let the ranks of each instance agree on what ended, and check that they do");
+  app.add_flag(
+         "--reuse", given.settings.reuse,
+         "Let ranks check and rewrite the blocks of each request as soon as it has ended, and "
+         "look at the end whether anything is left of it (host memory only)")
+      ->excludes("--dump");
   app.add_option("--tcp", given.settings.tcp_devices,
                  "Let the ucx lane use tcp on these network devices, e.g. lo");
   app.add_option("--ucx-tls", given.settings.ucx_transports,

@@ -12,6 +12,9 @@ namespace baton::handoff {
 /// What every byte of every pool is before the run.
 inline constexpr std::byte untouched{0xA5};
 
+/// What the blocks of a request are once it has ended, in runs that reuse them.
+inline constexpr std::byte rewritten{0x5A};
+
 /// One step of the byte pattern's hash.
 [[nodiscard]] constexpr std::uint64_t splitmix64(std::uint64_t x) noexcept {
   x += 0x9E3779B97F4A7C15;

@@ -18,6 +18,7 @@
 #include "examples/handoff/content.hpp"
 #include "examples/handoff/control.hpp"
 #include "examples/handoff/dump.hpp"
+#include "examples/handoff/footprint.hpp"
 #include "examples/handoff/hex.hpp"
 #include "examples/handoff/network_namespace.hpp"
 #include "examples/handoff/parking.hpp"
@@ -42,6 +43,9 @@ constexpr milliseconds cancel_limit{10'000};
 /// What a parked session waits for the runner on top of the fault's own delay and the request's
 /// timeout.
 constexpr milliseconds park_limit{30'000};
+/// How long a rank may take to let go of what a fault has left: lost peers are waited for, and UCX
+/// frees some memory later.
+constexpr milliseconds leftover_limit{15'000};
 
 /// Parked sessions hold a pool thread each, so there is one more for every fault.
 struct rank_config : actor_config {
@@ -111,6 +115,8 @@ private:
   void finish(const std::string& dump);
   void stop();
 
+  void reuse_blocks(std::size_t index, const outcome& ended);
+  std::string await_leftovers();
   void watch_outcomes();
   void report(std::size_t index, const outcome& ended);
   void report_refusal(std::size_t index, const error& reason);
@@ -120,12 +126,15 @@ private:
   const scenario run_;
   const rank_name self_;
   const bool agree_; ///< with the other ranks of the instance on what ended
+  const bool reuse_; ///< blocks, as soon as their request has ended
   rank_layout layout_;
   std::vector<request_tables> tables_;
   std::unordered_map<request_id, std::size_t> index_of_;
   std::mutex states_mutex_;
   std::vector<request_state> states_;
   std::vector<bool> reported_;
+  std::uint64_t mismatched_ = 0;     ///< of requests whose blocks are rewritten
+  std::optional<footprint> footing_; ///< before the first fault's request
   parking parking_;
   std::optional<rank_memory> memory_; ///< outlives the plane
   std::shared_ptr<rank_plane> plane_;
@@ -145,6 +154,7 @@ rank_process::rank_process(control_channel& channel, const json& start, scenario
       run_{std::move(run)},
       self_{layout.role, layout.rank},
       agree_{start.at("agree").get<bool>()},
+      reuse_{start.at("reuse").get<bool>()},
       layout_{std::move(layout)},
       tables_{draw_blocks(run_, layout_)},
       states_(run_.requests.size(), layout_.role == instance_role::context
@@ -166,6 +176,9 @@ rank_process::rank_process(control_channel& channel, const json& start, scenario
 }
 
 expected<> rank_process::make_pools(const json& start) {
+  if (reuse_ && run_.memory[self_.side].on_gpu())
+    return fail(errc::invalid_argument, "--reuse: {}.memory is on a GPU; take host memory",
+                to_string(self_.side));
   const auto gpu = start.at("gpu").get<int>();
   auto memory = rank_memory::create(run_.memory[self_.side].place, gpu, layout_);
   if (!memory)
@@ -223,15 +236,17 @@ expected<> rank_process::start(const json& start) {
 
 void rank_process::handle(const json& command) {
   const auto what = command.at("do").get<std::string>();
+  if (reuse_ && !footing_ && command.contains("request") && !run_.faults.empty() &&
+      run_.requests[command.at("request").get<std::size_t>()].id == run_.faults[0].request)
+    footing_ = measure_footprint(workers_->threads());
   if (what == "offer")
     workers_->run([this, index = command.at("request").get<std::size_t>()] { offer(index); });
   else if (what == "prepare")
     workers_->run([this, index = command.at("request").get<std::size_t>()] { prepare(index); });
   else if (what == "receive")
-    workers_->run([this, index = command.at("request").get<std::size_t>(),
-                   params = from_hex(command.at("params").get<std::string>())] {
-      receive(index, params);
-    });
+    workers_->run(
+        [this, index = command.at("request").get<std::size_t>(),
+         params = from_hex(command.at("params").get<std::string>())] { receive(index, params); });
   else if (what == "cancel")
     cancel(command.at("fault").get<std::size_t>());
   else if (what == "shutdown")
@@ -374,13 +389,49 @@ void rank_process::report(std::size_t index, const outcome& ended) {
       return;
     reported_[index] = true;
     states_[index] = ended.state;
+    if (reuse_)
+      reuse_blocks(index, ended);
   }
   auto message = describe(ended);
   message["event"] = "outcome";
   message["request"] = index;
+  if (reuse_)
+    message["free_us"] = std::chrono::duration_cast<std::chrono::microseconds>(
+                             std::chrono::steady_clock::now().time_since_epoch())
+                             .count();
   message["aux_lost"] = self_.side == instance_role::generation && ended.completed() &&
                         ended.aux != aux_of(run_.requests[index]);
   say(std::move(message));
+}
+
+/// With `states_mutex_` held.
+void rank_process::reuse_blocks(std::size_t index, const outcome& ended) {
+  if (self_.side == instance_role::generation && ended.completed())
+    mismatched_ += check_request(cache(), index);
+  rewrite_request(cache(), index);
+}
+
+/// Waits until nothing is left of any request and the process holds no more than it did before the
+/// fault. Returns what is too much after a while.
+std::string rank_process::await_leftovers() {
+  const auto until = std::chrono::steady_clock::now() + leftover_limit;
+  for (;;) {
+    const auto counts = transceiver_->stats();
+    const auto left = counts.live_sends + counts.live_receives + counts.sessions +
+                      counts.early_requests + counts.waiting_callers + counts.leases_granted;
+    const auto now = measure_footprint(workers_->threads());
+    const bool more = footing_ && excess(now, *footing_) > 0;
+    if (left == 0 && !more)
+      return "";
+    if (std::chrono::steady_clock::now() >= until)
+      return fmt::format(
+          "has {} sends, {} receives, {} sessions, {} early requests, {} callers and "
+          "{} leases left, {}; before the fault {}",
+          counts.live_sends, counts.live_receives, counts.sessions, counts.early_requests,
+          counts.waiting_callers, counts.leases_granted, to_string(now),
+          footing_ ? to_string(*footing_) : "not known");
+    std::this_thread::sleep_for(milliseconds{20});
+  }
 }
 
 void rank_process::report_refusal(std::size_t index, const error& reason) {
@@ -402,6 +453,7 @@ void rank_process::stop() {
 }
 
 void rank_process::finish(const std::string& dump) {
+  const auto left = reuse_ ? await_leftovers() : "";
   stop();
   finished_ = true;
   if (auto read = memory_->download(); !read)
@@ -409,12 +461,17 @@ void rank_process::finish(const std::string& dump) {
   std::vector<bool> completed;
   for (auto state : states_)
     completed.push_back(state == request_state::generation_trans_complete);
-  const auto wrong = self_.side == instance_role::context ? check_context(cache())
-                                                          : check_generation(cache(), completed);
+  auto wrong = reuse_                                 ? check_rewritten(cache(), reported_)
+               : self_.side == instance_role::context ? check_context(cache())
+                                                      : check_generation(cache(), completed);
+  wrong.mismatched += mismatched_;
   if (!dump.empty())
     if (auto dumped = dump_rank(dump, cache(), states_); !dumped)
       say({{"event", "failed"}, {"text", to_string(dumped.error())}});
-  say({{"event", "finished"}, {"mismatched", wrong.mismatched}, {"stray", wrong.stray}});
+  say({{"event", "finished"},
+       {"mismatched", wrong.mismatched},
+       {"stray", wrong.stray},
+       {"left", left}});
 }
 
 void set_up_log() {

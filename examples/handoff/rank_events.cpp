@@ -59,6 +59,8 @@ void take(run_state& state, rank_run& rank, json event) {
   } else if (what == "finished") {
     rank.finished = wrong_bytes{event.at("mismatched").get<std::uint64_t>(),
                                 event.at("stray").get<std::uint64_t>()};
+    if (const auto left = event.at("left").get<std::string>(); !left.empty())
+      state.problem("{} {}", to_string(rank.name), left);
   } else if (what == "failed") {
     state.problem("{}: {}", to_string(rank.name), event.at("text").get<std::string>());
   }

@@ -111,9 +111,10 @@ void start(run_state& state, rank_run& rank) {
        {"instance", fmt::format("{}-{:016x}", to_string(side), state.instance)},
        {"directory", rank.name.rank == 0 ? "" : state.rank_of({side, 0}).endpoint},
        {"gpu", rank.gpu},
-        {"past", past_of(state)},
-        {"place", place_of(state, rank)},
-        {"agree", state.settings.agree}});
+       {"past", past_of(state)},
+       {"place", place_of(state, rank)},
+       {"agree", state.settings.agree},
+       {"reuse", state.settings.reuse}});
 }
 
 expected<> check_running(const run_state& state) {

@@ -58,6 +58,8 @@ ordered_json line_of(request_id request, rank_name name, const json& outcome) {
   for (const char* field : {"state", "error", "bytes", "fragments", "templates", "sources",
                             "wait_us", "pull_us", "total_us", "attempts"})
     line[field] = outcome[field];
+  if (outcome.contains("reclaim_us"))
+    line["reclaim_us"] = outcome["reclaim_us"];
   return line;
 }
 

@@ -15,6 +15,9 @@ struct run_settings {
   bool isolate_gpus = false;
   /// The ranks of each instance agree on what their status calls return.
   bool agree = false;
+  /// Ranks check and rewrite the blocks of a request as soon as it has ended, and at their end
+  /// compare what they hold of the system with what they held before the first fault's request.
+  bool reuse = false;
   bool progress = false;
 };
 

@@ -79,6 +79,7 @@ struct outage {
 struct fault_run {
   std::optional<run_clock::time_point> act_at; ///< set once the rank parks
   bool acted = false;
+  run_clock::time_point acted_at;
 };
 
 /// A run under way, shared by the parts of the runner. Main thread only.

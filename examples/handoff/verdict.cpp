@@ -73,6 +73,19 @@ void check_agreement(run_state& state, const request_spec& request, instance_rol
   }
 }
 
+/// Adds how long after the request's fault a rank had its blocks back.
+void add_reclaim_time(const run_state& state, std::size_t request, json& outcome) {
+  if (!outcome.contains("free_us"))
+    return;
+  for (std::size_t i = 0; i < state.faults.size(); ++i)
+    if (const auto& fault = state.faults[i]; fault.acted && state.concerns(i, request)) {
+      const auto at =
+          std::chrono::duration_cast<std::chrono::microseconds>(fault.acted_at.time_since_epoch());
+      outcome["reclaim_us"] =
+          std::max<std::int64_t>(outcome["free_us"].get<std::int64_t>() - at.count(), 0);
+    }
+}
+
 request_result judge_request(run_state& state, std::size_t index) {
   request_result result;
   result.completed = true;
@@ -83,6 +96,7 @@ request_result judge_request(run_state& state, std::size_t index) {
     const bool restarted = state.requests[index].bereft.contains(rank.name);
     const auto [found, missing] = result.outcomes.try_emplace(rank.name);
     auto& outcome = found->second;
+    add_reclaim_time(state, index, outcome);
     if (missing)
       outcome = missing_outcome(why_missing(rank, restarted));
     if (rank.name.side == instance_role::generation)

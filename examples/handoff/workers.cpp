@@ -22,6 +22,11 @@ void workers::run(std::function<void()> task) {
   wake_.notify_one();
 }
 
+std::size_t workers::threads() {
+  const std::lock_guard guard{mutex_};
+  return threads_.size();
+}
+
 void workers::work() {
   std::unique_lock lock{mutex_};
   for (;;) {

@@ -21,6 +21,8 @@ public:
   ~workers();
 
   void run(std::function<void()> task);
+  /// How many threads there are.
+  [[nodiscard]] std::size_t threads();
 
 private:
   void work();
