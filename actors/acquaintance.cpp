@@ -2,37 +2,22 @@
 
 namespace baton {
 
-expected<acquaintance> acquaint(const instance_info& own, std::uint32_t own_rank,
-                                const instance_info& theirs, std::uint32_t their_rank) {
-  const auto& us = own.ranks.at(own_rank).layout;
-  const auto& them = theirs.ranks.at(their_rank);
-  if (us.role == them.layout.role)
-    return fail(errc::invalid_argument, "both '{}' and '{}' are {} instances", us.instance,
-                them.layout.instance, to_string(us.role));
-  const bool we_serve = us.role == instance_role::context;
-  const auto ours = own.layouts();
-  const auto other = theirs.layouts();
-  const auto& context = we_serve ? ours : other;
-  const auto& generation = we_serve ? other : ours;
-  if (auto ok = compatible_instances(context, generation); !ok)
-    return fail(ok.error());
-  const auto source = we_serve ? own_rank : their_rank;
-  const auto destination = we_serve ? their_rank : own_rank;
-  auto table =
-      make_pairs(context, context[source].dp_rank(), generation, generation[destination].dp_rank());
-  if (!table)
-    return fail(table.error());
+expected<acquaintance> acquaint(const own_instance& own, const source_contact& told,
+                                const introduction& intro) {
+  const auto& them = intro.self;
+  const auto& expected = told.rank.layout;
+  if (them.layout.life != expected.life)
+    return fail(errc::peer_lost, "rank {} of '{}' was restarted", expected.rank, expected.instance);
+  if (them.layout != expected)
+    return fail(errc::incompatible_layout,
+                "rank {} of '{}' introduces itself with another layout than its directory knows; "
+                "start it again",
+                expected.rank, expected.instance);
   acquaintance result;
-  result.card.life = them.layout.life;
-  result.card.layout = them.layout;
-  result.card.manifest = them.manifest;
-  result.digest = digest(other);
-  if (we_serve)
-    result.receivers = table->receivers_of(source);
-  if (const auto* pair = table->find(source, destination)) {
-    auto plans = std::make_shared<const planner>(context[source], generation[destination], *pair);
-    (we_serve ? result.card.serve : result.card.pull) = std::move(plans);
-  }
+  result.card = {them.layout.life, them.layout, them.manifest, nullptr, nullptr};
+  result.digest = intro.digest;
+  if (told.pair)
+    result.card.pull = std::make_shared<const planner>(them.layout, own.layout(), *told.pair);
   return result;
 }
 

@@ -1,27 +1,34 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
+#include "actors/own_instance.hpp"
+#include "actors/session.hpp"
 #include "messages/wire.hpp"
 #include "transport/seam/data_plane.hpp"
 
 namespace baton {
 
-/// What a rank works out about a peer when they are introduced.
+/// What a rank knows of a peer once they are introduced.
 struct acquaintance {
   peer_card card;
   std::uint64_t digest = 0; ///< of the peer's instance
   /// Ranks of the peer's dp group that pull from us; none on generation ranks.
-  std::vector<std::uint32_t> receivers;
+  receiver_list receivers;
 };
 
-/// Decides whether two ranks can work together, and what moves between them.
+/// A context rank as its directory described it, and what a generation rank pulls from it.
+struct source_contact {
+  rank_info rank;
+  std::shared_ptr<const rank_pair> pair; ///< null if nobody of its dp group pulls from it
+};
+
+/// Decides, on a generation rank, whether who introduced itself is the context rank that was
+/// meant.
 ///
-/// @returns `invalid_argument` when both are of one side, `incompatible_layout` with the field and
-/// both values.
-[[nodiscard]] expected<acquaintance> acquaint(const instance_info& own, std::uint32_t own_rank,
-                                              const instance_info& theirs,
-                                              std::uint32_t their_rank);
+/// @returns `peer_lost` for another life, `incompatible_layout` for another layout than described.
+[[nodiscard]] expected<acquaintance> acquaint(const own_instance& own, const source_contact& told,
+                                              const introduction& intro);
 
 } // namespace baton

@@ -222,7 +222,8 @@ std::optional<std::uint64_t> agreement_board::called_for(agreement_topic topic) 
 bool agreement_board::all_voted(time_point now, agreement_topic topic, std::uint64_t round) {
   auto begin = time_point::max();
   for (const auto& [rank, who] : members_)
-    if (const auto& waiting = who.topics[index_of(topic)].waiting; waiting && waiting->round == round)
+    if (const auto& waiting = who.topics[index_of(topic)].waiting;
+        waiting && waiting->round == round)
       begin = std::min(begin, waiting->begin);
   for (auto& [rank, who] : members_) {
     auto& mine = who.topics[index_of(topic)];

@@ -21,7 +21,7 @@ agreement_board& agreement_host::board_of(std::uint32_t rank) {
 }
 
 std::optional<member_actor> agreement_host::vote(time_point now, agreement_vote vote,
-                                                member_actor voter) {
+                                                 member_actor voter) {
   const auto rank = vote.rank;
   auto& known = voters_[rank];
   const bool fresh = known.voter != voter;

@@ -23,7 +23,7 @@ public:
   /// Takes a vote, and sends verdicts to whom they concern. Returns the voter if it must be
   /// monitored from now on.
   [[nodiscard]] std::optional<member_actor> vote(time_point now, agreement_vote vote,
-                                                member_actor voter);
+                                                 member_actor voter);
   /// A voter has ended, or cannot be reached.
   void lost(time_point now, const caf::actor_addr& voter);
   /// Whether `tick` must be called from now on.

@@ -1,6 +1,5 @@
 #include "actors/directory.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "actors/caf_error.hpp"
@@ -13,79 +12,21 @@ namespace {
 
 constexpr std::size_t most_waiting = 65'536;
 
-// Lives of ranks that were restarted, of which one may thaw and come back.
-constexpr std::size_t most_replaced = 256;
-
 } // namespace
 
-expected<> directory_state::enlist(rank_info info) {
-  const auto& rank = info.layout;
-  const auto differs = [&](std::string_view field, const auto& theirs, const auto& ours) {
-    return fail(errc::invalid_argument, "rank {} of '{}' enlists with {} {}, rank 0 of '{}' has {}",
-                rank.rank, rank.instance, field, theirs, first.instance, ours);
-  };
-  if (rank.instance != first.instance)
-    return differs("instance", rank.instance, first.instance);
-  if (rank.role != first.role)
-    return differs("role", to_string(rank.role), to_string(first.role));
-  if (rank.tp_size != first.tp_size)
-    return differs("tp_size", rank.tp_size, first.tp_size);
-  if (rank.pp_size != first.pp_size)
-    return differs("pp_size", rank.pp_size, first.pp_size);
-  if (std::find(replaced.begin(), replaced.end(), rank.life) != replaced.end())
-    return fail(errc::duplicate_request,
-                "rank {} of '{}' was replaced by another process; end this one", rank.rank,
-                rank.instance);
-  ranks.resize(first.ranks());
-  members.resize(first.ranks());
-  auto& place = ranks[rank.rank];
-  auto before = std::exchange(place, std::move(info));
-  if (complete()) {
-    std::vector<rank_layout> layouts;
-    for (const auto& entry : ranks)
-      layouts.push_back(entry->layout);
-    if (auto ok = validate_instance(layouts); !ok) {
-      place = std::move(before);
-      return ok;
-    }
-  }
-  if (before && before->layout.life != place->layout.life) {
-    replaced.push_back(before->layout.life);
-    if (replaced.size() > most_replaced)
-      replaced.pop_front();
-  }
-  return {};
-}
-
-bool directory_state::knows(std::uint32_t rank, incarnation life) const noexcept {
-  return rank < ranks.size() && ranks[rank] && ranks[rank]->layout.life == life;
-}
-
-bool directory_state::complete() const noexcept {
-  return ranks.size() == first.ranks() &&
-         std::all_of(ranks.begin(), ranks.end(), [](const auto& rank) { return rank.has_value(); });
-}
-
-std::string directory_state::describe() const {
-  instance_info instance;
-  for (const auto& rank : ranks)
-    instance.ranks.push_back(*rank);
-  return encode(instance);
-}
-
 void directory_state::answer_waiting() {
-  if (!complete() || waiting.empty())
+  if (!listing->complete())
     return;
-  const auto text = describe();
   for (auto& asker : waiting)
-    asker.promise.deliver(text);
+    asker.promise.deliver(listing->describe());
   waiting.clear();
 }
 
 directory_actor::behavior_type directory(directory_actor::stateful_pointer<directory_state> self,
                                          rank_layout first, transceiver_options options) {
-  self->state.first = std::move(first);
-  self->state.agreement.emplace(self->state.first, options);
+  self->state.agreement.emplace(first, options);
+  self->state.members.resize(first.ranks());
+  self->state.listing.emplace(std::move(first));
   self->set_down_handler([self](const caf::down_msg& message) {
     self->state.agreement->lost(self->clock().now(), message.source);
   });
@@ -95,7 +36,7 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
         if (!info)
           return to_caf(info.error());
         const auto rank = info->layout.rank;
-        if (auto ok = self->state.enlist(std::move(*info)); !ok) {
+        if (auto ok = self->state.listing->enlist(std::move(*info)); !ok) {
           log().warn("{}", ok.error().text);
           return to_caf(ok.error());
         }
@@ -104,8 +45,8 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
         return caf::unit;
       },
       [self](atom::describe) -> caf::result<std::string> {
-        if (self->state.complete())
-          return self->state.describe();
+        if (self->state.listing->complete())
+          return self->state.listing->describe();
         auto& waiting = self->state.waiting;
         const auto now = self->clock().now();
         while (!waiting.empty() && waiting.front().gives_up <= now)
@@ -124,7 +65,7 @@ directory_actor::behavior_type directory(directory_actor::stateful_pointer<direc
           return log().warn("a vote was dropped: {}",
                             vote ? "nobody has sent it" : vote.error().text);
         // Whoever was replaced has no vote any more.
-        if (!state.knows(vote->rank, vote->life))
+        if (!state.listing->knows(vote->rank, vote->life))
           return;
         if (const auto fresh =
                 state.agreement->vote(self->clock().now(), std::move(*vote),

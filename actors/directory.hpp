@@ -4,9 +4,9 @@
 #include <deque>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "actors/agreement_host.hpp"
+#include "actors/instance_listing.hpp"
 #include "actors/rank_context.hpp"
 
 namespace baton {
@@ -23,23 +23,11 @@ struct directory_state {
     std::chrono::steady_clock::time_point gives_up;
   };
 
-  /// Takes a rank in. Another life of a rank replaces the one before, which is not taken in again.
-  /// @returns `invalid_argument` or `incompatible_layout` for a rank that does not belong to this
-  /// instance, `duplicate_request` for a life that was replaced.
-  [[nodiscard]] expected<> enlist(rank_info info);
-
-  rank_layout first; ///< of rank 0, which the others must match
-  std::vector<std::optional<rank_info>> ranks;
+  std::optional<instance_listing> listing;
   std::vector<member_actor> members; ///< by rank; null if it cannot be asked
-  std::deque<incarnation> replaced; ///< the last lives that were
-  std::deque<asker> waiting;        ///< longest first
-
+  std::deque<asker> waiting;         ///< longest first
   std::optional<agreement_host> agreement;
 
-  /// Whether this is the present life of a rank.
-  [[nodiscard]] bool knows(std::uint32_t rank, incarnation life) const noexcept;
-  [[nodiscard]] bool complete() const noexcept;
-  [[nodiscard]] std::string describe() const;
   void answer_waiting();
 };
 

@@ -122,8 +122,8 @@ void directory_client_state::agreed(const std::string& bytes) {
 caf::result<std::string> directory_client_state::collect(std::uint64_t request,
                                                          std::uint64_t patience_ms) {
   if (!watched)
-    return to_caf({errc::peer_lost,
-                   fmt::format("the directory at {} cannot be reached", errand.endpoint)});
+    return to_caf(
+        {errc::peer_lost, fmt::format("the directory at {} cannot be reached", errand.endpoint)});
   return self->delegate(watched, atom::collect_v, rank->layout.rank, request, patience_ms);
 }
 

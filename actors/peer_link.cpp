@@ -22,6 +22,13 @@ link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self
 
 } // namespace
 
+std::string link_config::introduction(bool with_instance) const {
+  auto intro = own->introduce(rank->plane->manifest(), rank->plane->version());
+  if (with_instance)
+    intro.instance = own->encoded();
+  return encode(intro);
+}
+
 expected<introduction> read_introduction(const std::string& bytes) {
   auto intro = decode_introduction(bytes);
   if (intro && intro->version != protocol_version)
@@ -63,18 +70,18 @@ caf::result<std::string, caf::strong_actor_ptr> link_state::accept() {
       return;
     }
     up(remote, *lane);
-    promise.deliver(config.introduction, caf::actor_cast<caf::strong_actor_ptr>(self));
+    promise.deliver(config.introduction(), caf::actor_cast<caf::strong_actor_ptr>(self));
   });
   return promise;
 }
 
 link_state::~link_state() {
   if (is_up)
-    config.rank->peers->remove(config.peer.layout.life, remote);
+    config.rank->peers->remove(peer().life, remote);
 }
 
 std::string link_state::endpoint() const {
-  return fmt::format("{}:{}", config.peer.host, config.peer.port);
+  return fmt::format("{}:{}", config.peer.rank.host, config.peer.rank.port);
 }
 
 void link_state::connect() {
@@ -88,36 +95,37 @@ void link_state::connect() {
   });
 }
 
-void link_state::introduce(const door_actor& door) {
+void link_state::introduce(const door_actor& door, bool with_instance) {
   // CAF answers nothing when the peer's process ends meanwhile.
   let_go();
   asked = door;
   self->monitor(asked);
-  self->request(door, introduction_timeout, atom::introduce_v, config.introduction,
+  self->request(door, introduction_timeout, atom::introduce_v, config.introduction(with_instance),
                 caf::actor_cast<caf::strong_actor_ptr>(self))
-      .then([this](const std::string& intro,
-                   const caf::strong_actor_ptr& other) { answered(intro, other); },
-            [this](caf::error& err) {
-              refused(from_caf(err, fmt::format("introduction to rank {} of '{}' at {}",
-                                                config.peer.layout.rank,
-                                                config.peer.layout.instance, endpoint())));
-            });
+      .then(
+          [this, with_instance](const std::string& intro, const caf::strong_actor_ptr& other) {
+            answered(intro, other, with_instance);
+          },
+          [this](caf::error& err) {
+            refused(from_caf(err, fmt::format("introduction to rank {} of '{}' at {}", peer().rank,
+                                              peer().instance, endpoint())));
+          });
 }
 
-void link_state::answered(const std::string& bytes, const caf::strong_actor_ptr& other) {
+void link_state::answered(const std::string& bytes, const caf::strong_actor_ptr& other,
+                          bool with_instance) {
   auto intro = read_introduction(bytes);
+  if (intro && intro->wants_instance && !with_instance && asked) {
+    introduce(door_actor{asked}, true);
+    return;
+  }
   if (intro && !other)
     intro = fail(errc::invalid_argument, "the peer answered without its end of the link");
   if (!intro) {
     refused(intro.error());
     return;
   }
-  if (intro->self().layout.life != config.peer.layout.life) {
-    refused({errc::peer_lost, fmt::format("rank {} of '{}' was restarted", config.peer.layout.rank,
-                                          config.peer.layout.instance)});
-    return;
-  }
-  auto met = acquaint(*config.own, config.rank->layout.rank, intro->instance, intro->rank);
+  auto met = acquaint(*config.own, config.peer, *intro);
   if (!met) {
     refused(met.error());
     return;
@@ -133,9 +141,10 @@ void link_state::answered(const std::string& bytes, const caf::strong_actor_ptr&
 
 void link_state::make_ready(std::function<void(expected<lane_choice>)> done) {
   on_ready = std::move(done);
-  config.rank->plane->introduce(known->card, [me = link_actor{self}](expected<lane_choice> lane) {
-    caf::anon_send(me, atom::ready_v, std::move(lane));
-  });
+  config.rank->plane->introduce(std::move(known->card),
+                                [me = link_actor{self}](expected<lane_choice> lane) {
+                                  caf::anon_send(me, atom::ready_v, std::move(lane));
+                                });
 }
 
 void link_state::let_go() {
@@ -149,31 +158,29 @@ void link_state::up(const link_actor& other, const lane_choice& lane) {
   remote = other;
   is_up = true;
   self->monitor(remote);
-  config.rank->peers->add(config.peer.layout.life, remote);
-  log().debug("link to rank {} of '{}' is up, lane {}: {}", config.peer.layout.rank,
-              config.peer.layout.instance, to_string(lane.lane), lane.reason);
-  report(link_up{
-      config.peer.layout.life, lane,
-      known ? peer_place{config.peer.layout.instance, config.peer.layout.rank, known->receivers}
-            : peer_place{}});
+  config.rank->peers->add(peer().life, remote);
+  log().debug("link to rank {} of '{}' is up, lane {}: {}", peer().rank, peer().instance,
+              to_string(lane.lane), lane.reason);
+  report(
+      link_up{peer().life, lane,
+              known ? peer_place{peer().instance, peer().rank, known->receivers} : peer_place{}});
 }
 
 void link_state::deliver(const std::string& bytes) {
   auto message = decode_message(bytes);
   if (auto ok = message ? check(*message) : expected<>{fail(message.error())}; !ok) {
-    log().warn("message of rank {} of '{}' dropped: {}", config.peer.layout.rank,
-               config.peer.layout.instance, ok.error().text);
+    log().warn("message of rank {} of '{}' dropped: {}", peer().rank, peer().instance,
+               ok.error().text);
     if (const auto* call = message ? std::get_if<pull_request>(&*message) : nullptr)
-      config.rank->peers->send(config.peer.layout.life,
-                               cancel_notice{call->request, call->pull, ok.error()});
+      config.rank->peers->send(peer().life, cancel_notice{call->request, call->pull, ok.error()});
     return;
   }
-  self->send(config.owner, peer_message{config.peer.layout.life, std::move(*message)});
+  self->send(config.owner, peer_message{peer().life, std::move(*message)});
 }
 
 expected<> link_state::check(const wire_message& message) const {
-  const auto rank = config.peer.layout.rank;
-  const auto receivers = known ? known->receivers.size() : 0;
+  const auto rank = peer().rank;
+  const auto receivers = known && known->receivers ? known->receivers->size() : 0;
   if (const auto* call = std::get_if<pull_request>(&message)) {
     if (call->receiver_rank != rank)
       return fail(errc::invalid_argument, "rank {} asks as rank {}", rank, call->receiver_rank);
@@ -201,12 +208,12 @@ void link_state::down(const caf::down_msg& message) {
   if (!is_up || message.source != caf::actor_cast<caf::actor_addr>(remote))
     return;
   is_up = false;
-  config.rank->peers->remove(config.peer.layout.life, remote);
+  config.rank->peers->remove(peer().life, remote);
   if (!message.reason) {
     gone("its transceiver ended");
     return;
   }
-  report(link_loss{config.peer.layout.life, false});
+  report(link_loss{peer().life, false});
   patience_ends = self->clock().now() + config.rank->options.peer_grace;
   probe();
 }
@@ -232,7 +239,7 @@ void link_state::probe() {
     self->request(*door, config.rank->options.peer_grace / 4, atom::who_v)
         .then(
             [this, door = *door](std::uint64_t life) {
-              if (life != config.peer.layout.life.value)
+              if (life != peer().life.value)
                 gone("another process answers at its endpoint");
               else if (initiator)
                 introduce(door);
@@ -248,16 +255,15 @@ void link_state::probe_later() {
 }
 
 void link_state::gone(const std::string& why) {
-  log().info("rank {} of '{}' at {} is lost: {}", config.peer.layout.rank,
-             config.peer.layout.instance, endpoint(), why);
-  report(link_loss{config.peer.layout.life, true});
+  log().info("rank {} of '{}' at {} is lost: {}", peer().rank, peer().instance, endpoint(), why);
+  report(link_loss{peer().life, true});
   self->quit();
 }
 
 void link_state::refused(error reason) {
-  log().warn("no link to rank {} of '{}' at {}: {}", config.peer.layout.rank,
-             config.peer.layout.instance, endpoint(), to_string(reason));
-  report(link_refused{config.peer.layout.life, std::move(reason)});
+  log().warn("no link to rank {} of '{}' at {}: {}", peer().rank, peer().instance, endpoint(),
+             to_string(reason));
+  report(link_refused{peer().life, std::move(reason)});
   self->quit();
 }
 

@@ -11,7 +11,8 @@
 
 namespace baton {
 
-/// Whoever introduces itself gets our introduction and our end of the link.
+/// Whoever introduces itself gets our introduction and our end of the link; no link if its
+/// instance is wanted first.
 using link_promise = caf::typed_response_promise<std::string, caf::strong_actor_ptr>;
 
 /// How long an introduction may take: the other end maps pools and wires up endpoints before it
@@ -22,9 +23,11 @@ inline constexpr std::chrono::seconds introduction_timeout{10};
 struct link_config {
   rank_context_ptr rank;
   transceiver_actor owner;
-  std::shared_ptr<const instance_info> own;
-  std::string introduction; ///< encoded
-  rank_info peer;
+  own_instance_ptr own;
+  source_contact peer; ///< on a context rank without a pair
+
+  /// This rank's introduction, encoded.
+  [[nodiscard]] std::string introduction(bool with_instance = false) const;
 };
 
 /// One end of the link to one remote rank: connects, introduces, passes messages on, watches.
@@ -41,8 +44,8 @@ struct link_state {
   static inline const char* name = "baton.link";
 
   void connect();
-  void introduce(const door_actor& door);
-  void answered(const std::string& intro, const caf::strong_actor_ptr& other);
+  void introduce(const door_actor& door, bool with_instance = false);
+  void answered(const std::string& intro, const caf::strong_actor_ptr& other, bool with_instance);
   [[nodiscard]] caf::result<std::string, caf::strong_actor_ptr> accept();
   /// Stops watching the door that was asked.
   void let_go();
@@ -58,6 +61,7 @@ struct link_state {
   void refused(error reason);
   void report(link_event event);
   [[nodiscard]] std::string endpoint() const;
+  [[nodiscard]] const rank_layout& peer() const noexcept { return config.peer.rank.layout; }
 
   link_actor::stateful_pointer<link_state> self;
   link_config config;

@@ -45,6 +45,9 @@ public:
     return a != places_.end() && b != places_.end() && a->second.instance == b->second.instance;
   }
 
+  /// Whether `missing` can find anything.
+  [[nodiscard]] bool any_departed() const noexcept { return !departed_.empty(); }
+
   /// Returns the first lost rank that must ask for a request because `sibling`, whose rank is
   /// `receiver`, has, and of which `excused` is not true; nullopt if there is none.
   template <class Excused>
@@ -79,7 +82,7 @@ private:
   static constexpr std::size_t most_departed = 256;
 
   [[nodiscard]] static bool pulls(const peer_place& place, std::uint32_t rank) {
-    return std::find(place.receivers.begin(), place.receivers.end(), rank) != place.receivers.end();
+    return place.receivers && std::ranges::binary_search(*place.receivers, rank);
   }
 
   std::chrono::milliseconds memory_;

@@ -1,20 +1,38 @@
 #include "actors/router.hpp"
 
+#include <algorithm>
+
 namespace baton {
 namespace {
 
 // Requests that ended before their sources could be told; more than that are forgotten.
 constexpr std::size_t most_farewells = 4'096;
 
-} // namespace
-
-router::router(std::uint32_t rank, router_backend& backend) : rank_{rank}, backend_{backend} {
+/// Adds the groups that are read from a source, and of each the layers.
+void add_parts(source_route& to, const rank_pair& pair, const rank_layout& own) {
+  for (auto part = pair.parts.begin(); part != pair.parts.end();) {
+    const auto index = part->destination_group;
+    std::vector<std::uint32_t> layers;
+    for (; part != pair.parts.end() && part->destination_group == index; ++part)
+      if (const auto layer = own.groups[index].buffers[part->destination_buffer].layer;
+          layers.empty() || layers.back() != layer)
+        layers.push_back(layer);
+    to.groups.push_back(own.groups[index].name);
+    to.layers.push_back(std::make_shared<const std::vector<std::uint32_t>>(std::move(layers)));
+  }
 }
 
-void router::own_instance(instance_info instance) {
-  own_ = std::move(instance);
-  own_layouts_ = own_->layouts();
-  own_digest_ = digest(own_layouts_);
+} // namespace
+
+router::router(router_backend& backend) : backend_{backend} {
+}
+
+void router::complete(own_instance_ptr own) {
+  const bool changed = own_ && own_->digest() != own->digest();
+  own_ = std::move(own);
+  if (changed)
+    for (auto& [endpoint, instance] : instances_)
+      instance = {std::move(instance.encoded), instance.dp_size, false, {}};
   advance();
 }
 
@@ -38,13 +56,13 @@ std::string router::waits_for(session_key key) {
   if (!own_)
     return "this rank's own instance was not complete; see that all its ranks run and enlist with "
            "its directory";
-  const auto route = plan(context);
+  const auto* route = plan(context);
   if (!route || !*route)
     return fmt::format("the directory of the context instance at {} had not described it; see that "
                        "all its ranks run",
                        context.endpoint);
   std::string missing;
-  for (const auto* rank : connect(context, **route))
+  for (const auto* rank : connect(**route))
     missing += fmt::format("{}{} at {}:{}", missing.empty() ? "" : ", ", rank->layout.rank,
                            rank->host, rank->port);
   return fmt::format("the introduction to context rank(s) {} had not ended", missing);
@@ -67,8 +85,7 @@ void router::described(const std::string& endpoint, expected<instance_info> inst
     return;
   }
   described_.insert(endpoint);
-  entry->second.layouts = instance->layouts();
-  entry->second.info = std::move(*instance);
+  entry->second = {encode(*instance), instance->ranks.front().layout.dp_size(), false, {}};
   advance();
 }
 
@@ -99,10 +116,11 @@ void router::handle(const link_event& event) {
   // one.
   for (auto it = instances_.begin(); it != instances_.end();) {
     const rank_info* lost = nullptr;
-    if (it->second.info)
-      for (const auto& rank : it->second.info->ranks)
-        if (rank.layout.life == peer)
-          lost = &rank;
+    for (const auto& [dp, route] : it->second.routes)
+      if (route)
+        for (const auto& contact : route->contacts)
+          if (contact.rank.layout.life == peer)
+            lost = &contact.rank;
     if (!lost) {
       ++it;
       continue;
@@ -136,9 +154,9 @@ void router::withdraw(session_key key, const disaggregated_params& context, canc
 
 void router::say(farewell& words) {
   if (!words.untold) {
-    const auto route = plan(words.context);
+    const auto* route = plan(words.context);
     if (route && *route)
-      static_cast<void>(connect(words.context, **route));
+      static_cast<void>(connect(**route));
     words.untold = sources_of(words.context);
   }
   if (words.untold)
@@ -182,109 +200,97 @@ void router::fail_all(const std::string& endpoint, const attempt_failure& failur
 }
 
 std::optional<router::answer> router::resolve(const disaggregated_params& context) {
-  auto route = plan(context);
-  if (!route || !*route)
-    return route;
-  if (!connect(context, **route).empty())
+  const auto* known = plan(context);
+  if (!known)
     return std::nullopt;
-  for (auto& source : (*route)->sources)
+  if (!*known)
+    return tl::unexpected{attempt_failure{known->error(), false}};
+  if (!connect(**known).empty())
+    return std::nullopt;
+  auto route = (*known)->route;
+  for (auto& source : route.sources)
     source.lane = links_.at(source.peer).lane;
   return route;
 }
 
-std::optional<router::answer> router::plan(const disaggregated_params& context) {
+const expected<router::route_entry>* router::plan(const disaggregated_params& context) {
   const auto [found, fresh] = instances_.try_emplace(context.endpoint);
   if (fresh)
     backend_.describe(context.endpoint, described_.contains(context.endpoint));
   auto& instance = found->second;
-  if (!own_ || !instance.info)
-    return std::nullopt;
-  const auto known = pairs(instance, context.dp_rank);
-  if (!known)
-    return tl::unexpected{attempt_failure{known.error(), false}};
-  const auto& table = (*known)->table;
-  const auto life_of = [&](std::uint32_t rank) { return instance.info->ranks[rank].layout.life; };
-  receive_route route;
-  route.layout_digest = own_digest_;
-  for (const auto& [source, parts] : (*known)->parts) {
-    source_route entry;
-    entry.peer = life_of(source);
-    entry.rank = source;
-    entry.receivers = static_cast<std::uint32_t>(table.receivers_of(source).size());
-    entry.groups = parts.groups;
-    entry.layers = parts.layers;
-    entry.carries_aux = route.sources.empty();
-    route.sources.push_back(std::move(entry));
-  }
-  for (const auto& idle : table.idle)
-    if (idle.teller == rank_)
-      route.idle.push_back({life_of(idle.source), idle.source});
-  return route;
+  if (!own_ || instance.encoded.empty())
+    return nullptr;
+  const auto known = instance.routes.find(context.dp_rank);
+  if (known != instance.routes.end())
+    return &known->second;
+  auto made = make_route(instance, context.dp_rank);
+  // Numbers out of range may be any, and are not remembered for long.
+  if (!made)
+    std::erase_if(instance.routes, [](const auto& entry) { return !entry.second; });
+  return &instance.routes.emplace(context.dp_rank, std::move(made)).first->second;
 }
 
-std::vector<const rank_info*> router::connect(const disaggregated_params& context,
-                                              const receive_route& route) {
-  const auto& ranks = instances_.at(context.endpoint).info->ranks;
-  std::vector<const rank_info*> missing;
-  const auto look = [&](std::uint32_t rank) {
-    if (!ready(ranks[rank]))
-      missing.push_back(&ranks[rank]);
+expected<router::route_entry> router::make_route(instance_entry& instance,
+                                                 std::uint32_t dp_rank) const {
+  if (!instance.compatible)
+    if (auto ok = compatible_instances(layouts_of(read_ranks(instance.encoded)), own_->layouts());
+        !ok)
+      return fail(ok.error());
+  instance.compatible = true;
+  if (dp_rank >= instance.dp_size)
+    return fail(errc::invalid_argument,
+                "context dp rank {} is out of range: the instance has {} group{}", dp_rank,
+                instance.dp_size, instance.dp_size == 1 ? "" : "s");
+  const auto group = read_ranks(instance.encoded, dp_rank);
+  const auto info_of = [&](std::uint32_t rank) -> const rank_info& {
+    return *std::ranges::lower_bound(group, rank, {},
+                                     [](const rank_info& item) { return item.layout.rank; });
   };
-  for (const auto& source : route.sources)
-    look(source.rank);
-  for (const auto& idle : route.idle)
-    look(idle.rank);
+  auto row = make_receiver_row(layouts_of(group), dp_rank, own_->group_layouts(), own_->layout());
+  if (!row)
+    return fail(row.error());
+  route_entry made;
+  made.route.layout_digest = own_->digest();
+  for (auto& [pair, receivers] : row->sources) {
+    const auto& rank = info_of(pair.source);
+    source_route entry;
+    entry.peer = rank.layout.life;
+    entry.rank = pair.source;
+    entry.receivers = receivers;
+    add_parts(entry, pair, own_->layout());
+    entry.carries_aux = made.route.sources.empty();
+    made.route.sources.push_back(std::move(entry));
+    made.contacts.push_back({rank, std::make_shared<const rank_pair>(std::move(pair))});
+  }
+  for (const auto idle : row->idle) {
+    const auto& rank = info_of(idle);
+    made.route.idle.push_back({rank.layout.life, idle});
+    made.contacts.push_back({rank, nullptr});
+  }
+  return made;
+}
+
+std::vector<const rank_info*> router::connect(const route_entry& route) {
+  std::vector<const rank_info*> missing;
+  for (const auto& contact : route.contacts)
+    if (!ready(contact))
+      missing.push_back(&contact.rank);
   return missing;
 }
 
 std::optional<std::vector<incarnation>> router::sources_of(const disaggregated_params& context) {
-  const auto route = plan(context);
+  const auto* route = plan(context);
   if (!route)
     return std::nullopt;
   std::vector<incarnation> sources;
-  if (*route) {
-    for (const auto& source : (*route)->sources)
-      sources.push_back(source.peer);
-    for (const auto& idle : (*route)->idle)
-      sources.push_back(idle.peer);
-  }
+  if (*route)
+    for (const auto& contact : (*route)->contacts)
+      sources.push_back(contact.rank.layout.life);
   return sources;
 }
 
-expected<const router::dp_pairs*> router::pairs(instance_entry& instance, std::uint32_t dp_rank) {
-  if (const auto known = instance.pairs.find(dp_rank); known != instance.pairs.end())
-    return &known->second;
-  if (auto ok = compatible_instances(instance.layouts, own_layouts_); !ok)
-    return fail(ok.error());
-  auto table = make_pairs(instance.layouts, dp_rank, own_layouts_, own_layouts_[rank_].dp_rank());
-  if (!table)
-    return fail(table.error());
-  dp_pairs known;
-  for (const auto source : table->sources_of(rank_))
-    known.parts.emplace(source, parts_of(*table->find(source, rank_)));
-  known.table = std::move(*table);
-  return &instance.pairs.emplace(dp_rank, std::move(known)).first->second;
-}
-
-router::source_parts router::parts_of(const rank_pair& pair) const {
-  const auto& groups = own_layouts_[rank_].groups;
-  source_parts result;
-  for (auto first = pair.parts.begin(); first != pair.parts.end();) {
-    const auto& group = groups[first->destination_group];
-    std::vector<std::uint32_t> layers;
-    for (const auto index = first->destination_group;
-         first != pair.parts.end() && first->destination_group == index; ++first)
-      if (const auto layer = group.buffers[first->destination_buffer].layer;
-          layers.empty() || layers.back() != layer)
-        layers.push_back(layer);
-    result.groups.push_back(group.name);
-    result.layers.push_back(std::make_shared<const std::vector<std::uint32_t>>(std::move(layers)));
-  }
-  return result;
-}
-
-bool router::ready(const rank_info& peer) {
-  const auto [found, fresh] = links_.try_emplace(peer.layout.life);
+bool router::ready(const source_contact& peer) {
+  const auto [found, fresh] = links_.try_emplace(peer.rank.layout.life);
   if (fresh)
     backend_.connect(peer);
   return found->second.up;

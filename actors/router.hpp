@@ -10,9 +10,10 @@
 #include <variant>
 #include <vector>
 
+#include "actors/acquaintance.hpp"
+#include "actors/own_instance.hpp"
 #include "actors/session.hpp"
 #include "messages/wire.hpp"
-#include "transport/plan/pairs.hpp"
 
 namespace baton {
 
@@ -25,7 +26,7 @@ public:
   /// goes to `router::described`. `again`: it has answered before, so that its silence means more.
   virtual void describe(const std::string& endpoint, bool again) = 0;
   /// Makes a link to a peer; its fate goes to `router::handle`.
-  virtual void connect(const rank_info& peer) = 0;
+  virtual void connect(const source_contact& peer) = 0;
   virtual void routed(session_key key, tl::expected<receive_route, attempt_failure> route) = 0;
   /// A source of a withdrawn request can be told so.
   virtual void tell_withdrawn(incarnation source, const cancel_notice& notice) = 0;
@@ -50,13 +51,17 @@ using link_event = std::variant<link_up, link_refused, link_loss>;
 /// Finds out where a request's cache comes from: learns the context instance from its directory
 /// once, works out the pairs of ranks, and has links made to the sources. Every question waits
 /// until all it needs is there or has failed for good. A question that is withdrawn goes on until
-/// every source that can be reached was told. Not thread-safe.
+/// every source that can be reached was told.
+///
+/// Of a context instance it keeps, besides the encoded whole, what concerns this rank: one route
+/// for each dp group that was asked for, made once. A question costs as much as its route is long.
+/// Not thread-safe.
 class router {
 public:
-  router(std::uint32_t rank, router_backend& backend);
+  explicit router(router_backend& backend);
 
   /// The instance that this rank belongs to is complete.
-  void own_instance(instance_info instance);
+  void complete(own_instance_ptr own);
 
   void ask(session_key key, const disaggregated_params& context);
   /// What a question waits for.
@@ -68,19 +73,16 @@ public:
   void handle(const link_event& event);
 
 private:
-  /// What this rank reads from one source: of each group the layers.
-  struct source_parts {
-    std::vector<std::string> groups;
-    std::vector<layer_list> layers;
-  };
-  struct dp_pairs {
-    pair_table table;
-    std::map<std::uint32_t, source_parts> parts; ///< by source
+  /// The sources of one dp group, and those that are to be told that nobody pulls from them.
+  struct route_entry {
+    receive_route route; ///< lanes left out
+    std::vector<source_contact> contacts;
   };
   struct instance_entry {
-    std::optional<instance_info> info;
-    std::vector<rank_layout> layouts;
-    std::map<std::uint32_t, dp_pairs> pairs; ///< by context dp rank
+    std::string encoded; ///< empty until it was described
+    std::uint32_t dp_size = 0;
+    bool compatible = false;                               ///< whether it was found to be
+    std::map<std::uint32_t, expected<route_entry>> routes; ///< by context dp rank
   };
   struct link_entry {
     bool up = false;
@@ -94,11 +96,12 @@ private:
   using answer = tl::expected<receive_route, attempt_failure>;
 
   void advance();
-  /// The whole route, lanes left out; nullopt until both instances are known.
-  [[nodiscard]] std::optional<answer> plan(const disaggregated_params& context);
+  /// The route to a dp group; nullptr until both instances are known.
+  [[nodiscard]] const expected<route_entry>* plan(const disaggregated_params& context);
+  [[nodiscard]] expected<route_entry> make_route(instance_entry& instance,
+                                                 std::uint32_t dp_rank) const;
   /// Has links made to the whole route. Returns the ranks whose link is not ready.
-  [[nodiscard]] std::vector<const rank_info*> connect(const disaggregated_params& context,
-                                                      const receive_route& route);
+  [[nodiscard]] std::vector<const rank_info*> connect(const route_entry& route);
   [[nodiscard]] std::optional<std::vector<incarnation>>
   sources_of(const disaggregated_params& context);
   void say(farewell& words);
@@ -106,16 +109,11 @@ private:
   void drop_told();
   /// Returns nullopt while something is still on its way.
   [[nodiscard]] std::optional<answer> resolve(const disaggregated_params& context);
-  [[nodiscard]] expected<const dp_pairs*> pairs(instance_entry& instance, std::uint32_t dp_rank);
-  [[nodiscard]] source_parts parts_of(const rank_pair& pair) const;
-  [[nodiscard]] bool ready(const rank_info& peer);
+  [[nodiscard]] bool ready(const source_contact& peer);
   void fail_all(const std::string& endpoint, const attempt_failure& failure);
 
-  std::uint32_t rank_;
   router_backend& backend_;
-  std::optional<instance_info> own_;
-  std::vector<rank_layout> own_layouts_;
-  std::uint64_t own_digest_ = 0;
+  own_instance_ptr own_;
   std::unordered_map<std::string, instance_entry> instances_; ///< by endpoint
   std::unordered_map<incarnation, link_entry> links_;
   std::map<session_key, disaggregated_params> pending_;

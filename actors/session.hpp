@@ -98,12 +98,16 @@ struct attempt_failure {
   bool may_retry = false;
 };
 
+/// Ranks of one dp group, ascending; null if there are none. Shared by all of them, for they may be
+/// many.
+using receiver_list = std::shared_ptr<const std::vector<std::uint32_t>>;
+
 /// What a context rank knows of a generation rank that introduced itself.
 struct peer_place {
   std::string instance;
   std::uint32_t rank = 0;
   /// The ranks of its dp group that pull from us. All of them must ask before a request can end.
-  std::vector<std::uint32_t> receivers;
+  receiver_list receivers;
 };
 
 /// A link to a peer broke; `gone` if that incarnation will not come back.

@@ -242,6 +242,8 @@ void supervisor::link_lost(time_point now, const link_loss& loss) {
 }
 
 void supervisor::look_for_departed(time_point now, record& entry) {
+  if (!places_.any_departed())
+    return;
   const auto& work = std::get<sending>(entry.work);
   for (const auto& [receiver, call] : work.calls)
     if (const auto rank =

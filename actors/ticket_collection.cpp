@@ -38,27 +38,17 @@ struct collection {
   }
 };
 
-/// The ranks that compute what `asker` computes.
-std::vector<std::uint32_t> group_of(const directory_state& directory, std::uint32_t asker) {
-  std::vector<std::uint32_t> group;
-  const auto dp_rank = directory.ranks[asker]->layout.dp_rank();
-  for (const auto& rank : directory.ranks)
-    if (rank->layout.dp_rank() == dp_rank)
-      group.push_back(rank->layout.rank);
-  return group;
-}
-
 } // namespace
 
 caf::result<std::string> collect_tickets(directory_actor::pointer self,
                                          const directory_state& directory, std::uint32_t asker,
                                          request_id request, std::chrono::milliseconds patience) {
-  if (!directory.complete() || asker >= directory.ranks.size())
+  const auto group = directory.listing->group_of(asker);
+  if (group.empty())
     return to_caf({errc::unknown_request, "the instance is not complete"});
   auto open = std::make_shared<collection>();
   open->promise = self->make_response_promise<std::string>();
   open->all.request = request;
-  const auto group = group_of(directory, asker);
   open->missing = group.size();
   for (const auto rank : group) {
     if (!directory.members[rank]) {

@@ -265,8 +265,7 @@ disaggregated_params transceiver::get_disaggregated_params() const {
 
 disaggregated_params transceiver::get_disaggregated_params(request_id request,
                                                            std::chrono::milliseconds patience) {
-  return impl_
-      ->ask<disaggregated_params>(local_answer, atom::params_v, request, patience.count())
+  return impl_->ask<disaggregated_params>(local_answer, atom::params_v, request, patience.count())
       .value_or(get_disaggregated_params());
 }
 

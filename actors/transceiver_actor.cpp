@@ -54,12 +54,14 @@ transceiver_state::~transceiver_state() {
     promise.deliver(ended);
   for (auto& visitor : visitors_)
     visitor.promise.deliver(ended);
+  for (auto& visitor : strangers_.clear())
+    visitor.promise.deliver(ended);
 }
 
 void transceiver_state::init(rank_context_ptr rank) {
   rank_ = std::move(rank);
   supervisor_ = std::make_unique<supervisor>(rank_->layout, rank_->options, *this);
-  router_ = std::make_unique<router>(rank_->layout.rank, *this);
+  router_ = std::make_unique<router>(*this);
   const auto& layout = rank_->layout;
   if (rank_->options.agreement.on && layout.ranks() / layout.dp_size() > 1)
     member_ = std::make_unique<agreement_member>(layout.life, layout.rank, rank_->options, *this);
@@ -219,19 +221,46 @@ transceiver_state::introduce(const std::string& intro, const caf::strong_actor_p
 }
 
 void transceiver_state::accept(knock visitor) {
-  auto intro = read_introduction(visitor.intro);
-  auto met = intro ? acquaint(*own_, rank_->layout.rank, intro->instance, intro->rank)
-                   : expected<acquaintance>{fail(intro.error())};
-  if (!met) {
-    log().warn("an introduction was refused: {}", to_string(met.error()));
-    visitor.promise.deliver(to_caf(met.error()));
+  const auto intro = read_introduction(visitor.intro);
+  if (!intro)
+    return refuse(visitor, intro.error());
+  const auto digest = intro->digest;
+  if (guests_->knows(digest))
+    return let_in(visitor, *intro);
+  if (intro->instance.empty()) {
+    if (const auto asked = strangers_.wait(self_->clock().now(), digest, std::move(visitor)))
+      ask_for_instance(*asked);
     return;
   }
+  if (auto ok = guests_->add(digest, intro->instance); !ok)
+    return refuse(visitor, ok.error());
+  let_in(visitor, *intro);
+  for (auto& other : strangers_.release(digest))
+    accept(std::move(other));
+}
+
+void transceiver_state::refuse(const knock& visitor, const error& reason) {
+  log().warn("an introduction was refused: {}", to_string(reason));
+  auto promise = visitor.promise;
+  promise.deliver(to_caf(reason));
+}
+
+void transceiver_state::ask_for_instance(const knock& visitor) {
+  auto intro = own_->introduce(rank_->plane->manifest(), rank_->plane->version());
+  intro.wants_instance = true;
+  auto promise = visitor.promise;
+  promise.deliver(encode(intro), caf::strong_actor_ptr{});
+}
+
+void transceiver_state::let_in(const knock& visitor, const introduction& intro) {
+  auto met = guests_->meet(intro);
+  if (!met)
+    return refuse(visitor, met.error());
   const auto life = met->card.life;
   if (const auto old = links_.find(life); old != links_.end())
     caf::anon_send_exit(old->second, caf::exit_reason::kill);
   const auto link = self_->spawn<caf::monitored>(
-      link_acceptor, link_config{rank_, self_, own_, introduction_, intro->self()}, std::move(*met),
+      link_acceptor, link_config{rank_, self_, own_, {intro.self, nullptr}}, std::move(*met),
       visitor.remote);
   links_[life] = link;
   self_->request(link, introduction_timeout, atom::start_v)
@@ -283,7 +312,7 @@ void transceiver_state::link_changed(const link_event& event) {
     links_.erase(known);
     rank_->plane->forget(peer);
   }
-  if (const auto* up = std::get_if<link_up>(&event); up && !up->place.receivers.empty())
+  if (const auto* up = std::get_if<link_up>(&event); up && up->place.receivers)
     supervisor_->met(peer, up->place);
   router_->handle(event);
   if (loss || gone)
@@ -310,10 +339,9 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     for (auto& visitor : std::exchange(visitors_, {}))
       visitor.promise.deliver(to_caf(instance.error()));
   } else {
-    own_ = std::make_shared<const instance_info>(*instance);
-    introduction_ =
-        encode(introduction{protocol_version, rank_->plane->version(), rank_->layout.rank, *own_});
-    router_->own_instance(std::move(*instance));
+    own_ = std::make_shared<const own_instance>(*instance, rank_->layout.rank);
+    guests_.emplace(own_);
+    router_->complete(own_);
     if (member_)
       member_->connected(self_->clock().now());
     for (auto& visitor : std::exchange(visitors_, {}))
@@ -377,6 +405,8 @@ void transceiver_state::sweep() {
   supervisor_->sweep(self_->clock().now());
   if (member_)
     member_->sweep(self_->clock().now());
+  for (const auto& visitor : strangers_.overdue(self_->clock().now()))
+    ask_for_instance(visitor);
   settle();
   warn_of_lost_outcomes();
   self_->delayed_send(self_, rank_->options.sweep, atom::sweep_v);
@@ -552,13 +582,13 @@ directory_client_actor transceiver_state::send_client(directory_errand errand) {
       directory_client, rank_, transceiver_actor{self_}, std::move(errand)));
 }
 
-void transceiver_state::connect(const rank_info& peer) {
-  const auto life = peer.layout.life;
+void transceiver_state::connect(const source_contact& peer) {
+  const auto life = peer.rank.layout.life;
   if (links_.contains(life))
     return;
-  links_.emplace(life, self_->spawn<caf::monitored>(link_initiator,
-                                                    link_config{rank_, transceiver_actor{self_},
-                                                                own_, introduction_, peer}));
+  links_.emplace(
+      life, self_->spawn<caf::monitored>(link_initiator,
+                                         link_config{rank_, transceiver_actor{self_}, own_, peer}));
 }
 
 void transceiver_state::routed(session_key key,

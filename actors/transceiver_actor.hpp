@@ -10,6 +10,8 @@
 
 #include "actors/agreement_member.hpp"
 #include "actors/directory_client.hpp"
+#include "actors/guest_book.hpp"
+#include "actors/guest_queue.hpp"
 #include "actors/peer_link.hpp"
 #include "actors/rank_context.hpp"
 #include "actors/router.hpp"
@@ -84,7 +86,7 @@ public:
 
   // -- router_backend ----
   void describe(const std::string& endpoint, bool again) override;
-  void connect(const rank_info& peer) override;
+  void connect(const source_contact& peer) override;
   void routed(session_key key, tl::expected<receive_route, attempt_failure> route) override;
   void tell_withdrawn(incarnation source, const cancel_notice& notice) override;
 
@@ -111,6 +113,9 @@ private:
   void warn_of_lost_outcomes();
   directory_client_actor send_client(directory_errand errand);
   void accept(knock visitor);
+  void let_in(const knock& visitor, const introduction& intro);
+  void refuse(const knock& visitor, const error& reason);
+  void ask_for_instance(const knock& visitor);
   /// Hands the supervisor what was answered while it was calling, and the agreement what ended.
   void settle();
   void take_in_ended();
@@ -121,9 +126,10 @@ private:
   std::unique_ptr<supervisor> supervisor_;
   std::unique_ptr<router> router_;
   std::unique_ptr<agreement_member> member_; ///< null if this rank agrees with nobody
-  directory_client_actor membership_; ///< keeps this rank enlisted
-  std::shared_ptr<const instance_info> own_;
-  std::string introduction_;
+  directory_client_actor membership_;        ///< keeps this rank enlisted
+  own_instance_ptr own_;
+  std::optional<guest_book> guests_; ///< since this rank knows its own instance
+  guest_queue<knock> strangers_{std::chrono::milliseconds{500}};
   std::unordered_map<session_key, session_actor> sessions_;
   std::unordered_map<caf::actor_addr, session_key> session_of_;
   std::unordered_set<session_key> leaving_; ///< dismissed, but not yet ended

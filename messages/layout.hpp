@@ -181,7 +181,8 @@ inline constexpr std::uint64_t slots = 1ull << 31;
 inline constexpr std::uint64_t pool_bytes = 1ull << 46;
 inline constexpr std::size_t name_bytes = 256;
 inline constexpr std::size_t encoded_bytes = 4u << 20;    ///< one encoded `rank_layout`
-inline constexpr std::size_t instance_bytes = 256u << 20; ///< one encoded instance
+inline constexpr std::size_t instance_bytes = 128u << 20; ///< one encoded instance
+inline constexpr std::size_t instance_parts = 1u << 21;   ///< its pools and buffers, of all ranks
 } // namespace layout_limits
 
 /// Checks everything that can be checked of one layout: sizes that are zero, heads and ranks out of

@@ -31,8 +31,14 @@ inline constexpr std::size_t instance_work = 1u << 24;
 /// @returns `invalid_argument`; also when the layout is too intricate to be decided with `work`.
 [[nodiscard]] expected<> check_overlaps(const rank_layout& layout, std::size_t& work);
 
+/// Names a buffer in texts: `groups[0].buffers[3]`. Written out only where a text is made.
+struct buffer_field {
+  std::size_t group = 0;
+  std::size_t buffer = 0;
+};
+
 /// Refuses scales that are out of place, too many or too few, or not within their bounds.
-[[nodiscard]] expected<> check_scales(const std::string& field, const buffer_layout& buffer);
+[[nodiscard]] expected<> check_scales(buffer_field field, const buffer_layout& buffer);
 
 /// Refuses fp8_e4m3 buffers that disagree about the scale of a head, of all ranks together.
 ///
@@ -64,3 +70,10 @@ template <class... Args>
 [[nodiscard]] std::string describe(const buffer_layout& buffer);
 
 } // namespace baton
+
+template <>
+struct fmt::formatter<baton::buffer_field> : fmt::formatter<std::string_view> {
+  auto format(const baton::buffer_field& field, format_context& context) const {
+    return fmt::format_to(context.out(), "groups[{}].buffers[{}]", field.group, field.buffer);
+  }
+};

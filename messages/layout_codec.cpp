@@ -10,8 +10,6 @@ static_assert(wire::ElementType_MAX == static_cast<int>(last_element_type));
 static_assert(wire::MemoryKind_MAX == static_cast<int>(memory_kind::cuda));
 static_assert(wire::InstanceRole_MAX == static_cast<int>(instance_role::generation));
 
-namespace {
-
 void write(const pool_layout& pool, wire::PoolLayout& out) {
   out.set_kind(write_enum<wire::MemoryKind>(pool.kind));
   out.set_device(pool.device);
@@ -27,6 +25,8 @@ pool_layout read(const wire::PoolLayout& in) {
           .slot_bytes = in.slot_bytes(),
           .slots = in.slots()};
 }
+
+namespace {
 
 void write(const buffer_layout& buffer, wire::BufferLayout& out) {
   out.set_layer(buffer.layer);
@@ -132,9 +132,14 @@ expected<rank_layout> decode_layout(std::string_view bytes) {
 
 std::uint64_t digest(std::span<const rank_layout> ranks) {
   std::uint64_t hash = 0xcbf29ce484222325;
-  for (auto rank : ranks) {
-    rank.life = {}; // a restarted rank has the same layout
-    for (const char byte : encode(rank))
+  wire::RankLayout out;
+  std::string bytes;
+  for (const auto& rank : ranks) {
+    out.Clear();
+    write(rank, out);
+    out.clear_life(); // a restarted rank has the same layout
+    out.SerializeToString(&bytes);
+    for (const char byte : bytes)
       hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
   }
   return hash;

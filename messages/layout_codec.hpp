@@ -7,6 +7,8 @@
 
 namespace baton {
 
+void write(const pool_layout& pool, wire::PoolLayout& out);
+[[nodiscard]] pool_layout read(const wire::PoolLayout& in);
 void write(const rank_layout& layout, wire::RankLayout& out);
 [[nodiscard]] rank_layout read(const wire::RankLayout& in);
 

@@ -39,7 +39,7 @@ std::string name(const scale_span& span) {
 
 } // namespace
 
-expected<> check_scales(const std::string& field, const buffer_layout& buffer) {
+expected<> check_scales(buffer_field field, const buffer_layout& buffer) {
   const auto count = buffer.scales.size();
   if (count == 0)
     return {};

@@ -58,7 +58,9 @@ expected<> check_device(const pool_layout& pool, std::size_t index) {
       return refuse("pools[{}].device_uuid: must be empty for a host pool", index);
     return {};
   }
-  return check_name(fmt::format("pools[{}].device_uuid", index), pool.device_uuid);
+  if (auto ok = check_name("device_uuid", pool.device_uuid); !ok)
+    return refuse("pools[{}].{}", index, ok.error().text);
+  return {};
 }
 
 expected<> check_pool(const pool_layout& pool, std::size_t index) {
@@ -75,8 +77,8 @@ expected<> check_pool(const pool_layout& pool, std::size_t index) {
 
 /// Checks that the strided view stays in its pool, and that neighbours on one axis do not overlap.
 /// Axes are added one by one, so that the text can name the one that is too wide.
-expected<> check_extent(const std::string& field, const buffer_layout& buffer,
-                        const pool_layout& pool, std::uint32_t tokens) {
+expected<> check_extent(buffer_field field, const buffer_layout& buffer, const pool_layout& pool,
+                        std::uint32_t tokens) {
   struct named_axis {
     std::string_view name;
     std::uint64_t count;
@@ -102,7 +104,7 @@ expected<> check_extent(const std::string& field, const buffer_layout& buffer,
   return {};
 }
 
-expected<> check_heads(const std::string& field, const buffer_layout& buffer) {
+expected<> check_heads(buffer_field field, const buffer_layout& buffer) {
   if (buffer.total_heads == 0)
     return refuse("{}.total_heads: must not be 0", field);
   if (buffer.head_count == 0)
@@ -115,8 +117,8 @@ expected<> check_heads(const std::string& field, const buffer_layout& buffer) {
   return {};
 }
 
-expected<> check_buffer(const std::string& field, const buffer_layout& buffer,
-                        const rank_layout& layout, std::uint32_t tokens) {
+expected<> check_buffer(buffer_field field, const buffer_layout& buffer, const rank_layout& layout,
+                        std::uint32_t tokens) {
   if (outside(buffer.role, cache_role::key, last_cache_role))
     return refuse("{}.role: {} is no cache role", field, static_cast<unsigned>(buffer.role));
   if (buffer.section != 0 && buffer.role != cache_role::conv)
@@ -139,15 +141,15 @@ expected<> check_buffer(const std::string& field, const buffer_layout& buffer,
 
 expected<> check_group(const rank_layout& layout, std::size_t index) {
   const auto& group = layout.groups[index];
-  if (auto ok = check_name(fmt::format("groups[{}].name", index), group.name); !ok)
-    return ok;
+  if (auto ok = check_name("name", group.name); !ok)
+    return refuse("groups[{}].{}", index, ok.error().text);
   if (group.is_state() && group.window != 0)
     return refuse("groups[{}].window: must be 0 for state (tokens_per_block 0), is {}", index,
                   group.window);
   if (group.buffers.empty())
     return refuse("groups[{}].buffers: must not be empty", index);
   for (std::size_t i = 0; i < group.buffers.size(); ++i) {
-    const auto field = fmt::format("groups[{}].buffers[{}]", index, i);
+    const buffer_field field{index, i};
     if (auto ok = check_buffer(field, group.buffers[i], layout, tokens_per_slot(group)); !ok)
       return ok;
     if (i > 0 && layer_key(group.buffers[i - 1]) > layer_key(group.buffers[i]))
@@ -158,14 +160,14 @@ expected<> check_group(const rank_layout& layout, std::size_t index) {
 
 expected<> check_unique(const rank_layout& layout) {
   std::unordered_set<std::string_view> names;
-  std::unordered_map<std::uint64_t, std::string> seen;
+  std::unordered_map<std::uint64_t, buffer_field> seen;
   for (std::size_t g = 0; g < layout.groups.size(); ++g) {
     const auto& group = layout.groups[g];
     if (!names.insert(group.name).second)
       return refuse("groups[{}].name: {} is given twice", g, group.name);
     for (std::size_t b = 0; b < group.buffers.size(); ++b) {
       const auto& buffer = group.buffers[b];
-      auto field = fmt::format("groups[{}].buffers[{}]", g, b);
+      const buffer_field field{g, b};
       const auto [first, added] = seen.emplace(layer_key(buffer), field);
       if (!added)
         return refuse("{}.layer: {} is given in {} already", field, describe(buffer),

@@ -208,25 +208,40 @@ struct instance_info {
   friend bool operator==(const instance_info&, const instance_info&) = default;
 };
 
-/// The first words of a rank to another: who it is, and its whole instance.
+/// The first words of a rank to another: who it is, and of which instance.
 struct introduction {
   std::uint32_t version = protocol_version;
   std::string ucx_version{};
-  std::uint32_t rank = 0;
-  instance_info instance{};
+  rank_info self{};
+  std::uint64_t digest = 0; ///< of the sender's instance
+  /// The sender's instance, encoded. Left out unless the other side has asked for it: many ranks of
+  /// one instance introduce themselves.
+  std::string instance{};
+  bool wants_instance = false; ///< an answer: introduce yourself again, with your instance
 
-  [[nodiscard]] const rank_info& self() const { return instance.ranks.at(rank); }
   friend bool operator==(const introduction&, const introduction&) = default;
 };
 
 [[nodiscard]] std::string encode(const rank_info& info);
 [[nodiscard]] expected<rank_info> decode_rank_info(std::string_view bytes);
+
+/// What ranks have in common is written once: an instance takes about as many bytes as the layouts
+/// of one rank of each pipeline stage, and some dozens for each rank.
 [[nodiscard]] std::string encode(const instance_info& info);
+
+/// Parses, and validates every layout and the instance as a whole.
 [[nodiscard]] expected<instance_info> decode_instance_info(std::string_view bytes);
+
+/// Parses the ranks of an instance, or of one dp group of it (none if there is no such group), in
+/// rank order. Only for what was decoded or encoded here: it trusts the bytes, and takes as long as
+/// what it returns is large.
+[[nodiscard]] std::vector<rank_info>
+read_ranks(std::string_view encoded, std::optional<std::uint32_t> dp_rank = std::nullopt);
 [[nodiscard]] std::string encode(const introduction& intro);
 
-/// Parses, and validates every layout and the instance as a whole. The versions are left to the caller, who
-/// knows its own; a message of another protocol version is decoded as far as `version` and nothing else.
+/// Parses, and validates the sender's layout; `instance` is left as it is. The versions are left to
+/// the caller, who knows its own; a message of another protocol version is decoded as far as
+/// `version` and nothing else.
 [[nodiscard]] expected<introduction> decode_introduction(std::string_view bytes);
 
 struct request_ticket;

@@ -67,7 +67,9 @@ std::vector<wire_message> sample_messages() {
 }
 
 introduction sample_introduction() {
-  return {protocol_version, "1.22.0", 1, sample_info({2, 2})};
+  const auto instance = sample_info({2, 2});
+  return {protocol_version,           "1.22.0",         instance.ranks[1],
+          digest(instance.layouts()), encode(instance), true};
 }
 
 /// An encoded value of which no prefix is a value, and its decoder, which tells whether it
@@ -91,7 +93,10 @@ std::vector<decoder> decoders() {
                  [](std::string_view b) { return decode_rank_info(b).has_value(); }});
   out.push_back({"instance", encode(sample_info({2, 1})),
                  [](std::string_view b) { return decode_instance_info(b).has_value(); }});
-  out.push_back({"introduction", encode(sample_introduction()),
+  auto intro = sample_introduction();
+  intro.instance.clear();
+  intro.wants_instance = false;
+  out.push_back({"introduction", encode(intro),
                  [](std::string_view b) { return decode_introduction(b).has_value(); }});
   return out;
 }
@@ -456,7 +461,6 @@ BOOST_AUTO_TEST_CASE(an_introduction_survives_the_wire) {
   const auto back = decode_introduction(encode(intro));
   BOOST_TEST_REQUIRE(back.has_value(), (back ? std::string{} : to_string(back.error())));
   BOOST_TEST((*back == intro));
-  BOOST_TEST(back->self().layout.rank == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(an_introduction_of_another_version_is_read_up_to_its_version) {
@@ -467,7 +471,7 @@ BOOST_AUTO_TEST_CASE(an_introduction_of_another_version_is_read_up_to_its_versio
     BOOST_TEST_REQUIRE(intro.has_value());
     BOOST_TEST(intro->version == protocol_version + 1);
     BOOST_TEST(intro->ucx_version == "9.9");
-    BOOST_TEST(intro->instance.ranks.empty());
+    BOOST_TEST(intro->self.layout.groups.empty());
   }
   BOOST_TEST(decode_introduction(head).has_value());
   check_error(decode_introduction(bytes_field(2, "9.9")), "version");
@@ -483,19 +487,82 @@ BOOST_AUTO_TEST_CASE(what_an_introduction_claims_is_checked) {
     change(intro);
     check_error(decode_introduction(encode(intro)), field);
   };
-  refused("rank: 4", [](auto& i) { i.rank = 4; });
-  refused("instance.ranks", [](auto& i) { i.instance.ranks.clear(); });
-  refused("instance.ranks", [](auto& i) { i.instance.ranks.pop_back(); });
-  refused("instance.rank:", [](auto& i) { i.instance.ranks[1].layout.rank = 0; });
-  refused("instance.ranks[2].host", [](auto& i) { i.instance.ranks[2].host.clear(); });
-  refused("instance.ranks[2].host",
-          [](auto& i) { i.instance.ranks[2].host.assign(layout_limits::name_bytes + 1, 'x'); });
-  refused("instance.ranks[2].port", [](auto& i) { i.instance.ranks[2].port = 0; });
-  refused("instance.ranks[2].manifest", [](auto& i) {
-    i.instance.ranks[2].manifest.assign(wire_limits::manifest_bytes + 1, 'x');
-  });
-  refused("instance.ranks[2].layout.groups[0].buffers[1].offset",
-          [](auto& i) { i.instance.ranks[2].layout.groups[0].buffers[1].offset = ~0ull; });
+  refused("self.layout.rank: 4", [](auto& i) { i.self.layout.rank = 4; });
+  refused("digest", [](auto& i) { i.digest = 0; });
+  refused("self.host", [](auto& i) { i.self.host.clear(); });
+  refused("self.host", [](auto& i) { i.self.host.assign(layout_limits::name_bytes + 1, 'x'); });
+  refused("self.port", [](auto& i) { i.self.port = 0; });
+  refused("self.manifest",
+          [](auto& i) { i.self.manifest.assign(wire_limits::manifest_bytes + 1, 'x'); });
+  refused("self.layout.groups[0].buffers[1].offset",
+          [](auto& i) { i.self.layout.groups[0].buffers[1].offset = ~0ull; });
+}
+
+BOOST_AUTO_TEST_CASE(what_an_instance_claims_is_checked) {
+  const auto refused = [](std::string_view field,
+                          const std::function<void(instance_info&)>& change) {
+    auto info = sample_info({2, 2});
+    change(info);
+    check_error(decode_instance_info(encode(info)), field);
+  };
+  refused("ranks", [](auto& i) { i.ranks.clear(); });
+  refused("ranks: 3 given", [](auto& i) { i.ranks.pop_back(); });
+  refused("rank:", [](auto& i) { i.ranks[1].layout.rank = 0; });
+  refused("ranks[2].host", [](auto& i) { i.ranks[2].host.clear(); });
+  refused("ranks[2].port", [](auto& i) { i.ranks[2].port = 0; });
+  refused("ranks[2].manifest",
+          [](auto& i) { i.ranks[2].manifest.assign(wire_limits::manifest_bytes + 1, 'x'); });
+  refused("ranks[2].layout.pools", [](auto& i) { i.ranks[2].layout.pools.clear(); });
+  refused("ranks[2].layout.groups[0].buffers[1].offset",
+          [](auto& i) { i.ranks[2].layout.groups[0].buffers[1].offset = ~0ull; });
+}
+
+/// What an encoded instance says besides, as only a hand could have written it.
+BOOST_AUTO_TEST_CASE(an_instance_that_repeats_too_much_is_refused) {
+  const auto good = encode(sample_info({}));
+  const auto rank = [](const std::string& fields) {
+    return bytes_field(2, number_field(5, 1) + bytes_field(4, "h") + fields);
+  };
+  const auto pool = bytes_field(7, number_field(1, 1) + number_field(4, 8) + number_field(5, 8));
+  const auto error_of = [&](const std::string& fields) {
+    const auto back = decode_instance_info(good + rank(fields));
+    return back ? std::string{} : back.error().text;
+  };
+  BOOST_TEST(error_of(number_field(1, 1)).starts_with("ranks[1].shape: 1 given"));
+  BOOST_TEST(error_of(number_field(8, 1)).starts_with("ranks[1].pool_count: 1 for 0"));
+  BOOST_TEST(error_of(pool).starts_with("ranks[1].pools: 1 given for 0"));
+  BOOST_TEST(error_of(pool + number_field(8, layout_limits::pools + 1))
+                 .starts_with("ranks[1].pool_count: 4097"));
+  BOOST_TEST(error_of(pool + number_field(8, layout_limits::instance_parts))
+                 .starts_with("ranks[1].layout: its instance has more than"));
+  BOOST_TEST(error_of(pool + number_field(8, 1)).starts_with("ranks[1].groups: 0 given"));
+  const auto heads = bytes_field(9, bytes_field(1, std::string(9, '\1')));
+  BOOST_TEST(error_of(pool + number_field(8, 1) + heads + bytes_field(9, ""))
+                 .starts_with("ranks[1].groups[0].heads: 9 given for 8"));
+}
+
+BOOST_AUTO_TEST_CASE(unlike_ranks_survive_the_wire) {
+  auto info = sample_info({2, 2});
+  auto& ranks = info.ranks;
+  ranks[1].layout.pools[0].slots += 5;
+  ranks[2].layout.pools.push_back(ranks[2].layout.pools[0]);
+  ranks[2].layout.pools.push_back(ranks[2].layout.pools[0]);
+  // One layer's keys lie the other way round.
+  std::swap(ranks[0].layout.groups[0].buffers[2].first_head,
+            ranks[1].layout.groups[0].buffers[2].first_head);
+  const auto back = decode_instance_info(encode(info));
+  BOOST_TEST_REQUIRE(back.has_value(), (back ? std::string{} : to_string(back.error())));
+  BOOST_TEST((*back == info));
+}
+
+BOOST_AUTO_TEST_CASE(what_ranks_have_in_common_is_written_once) {
+  sample_shape shape{2, 1, true};
+  shape.tp = 256;
+  auto info = sample_info(shape);
+  for (auto& rank : info.ranks)
+    rank.manifest.clear();
+  BOOST_TEST(encode(info).size() < encode(info.ranks[0].layout).size() + 256u * 80u);
+  BOOST_TEST((decode_instance_info(encode(info)) == info));
 }
 
 BOOST_AUTO_TEST_CASE(rank_infos_are_accepted_at_their_limits_and_not_past_them) {

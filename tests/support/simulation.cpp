@@ -445,10 +445,11 @@ bool simulated_rank::ready(simulated_rank& source) {
     return false;
   introduced_.insert(source.life_);
   if (source.number_ < world_.size_.context) {
-    peer_place place{"g", number_, {}};
+    std::vector<std::uint32_t> receivers;
     for (std::uint32_t rank = 0; rank < world_.size_.generation; ++rank)
-      place.receivers.push_back(rank);
-    source.supervisor_->met(life_, std::move(place));
+      receivers.push_back(rank);
+    source.supervisor_->met(
+        life_, {"g", number_, std::make_shared<const std::vector<std::uint32_t>>(receivers)});
   }
   return true;
 }
