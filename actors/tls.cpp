@@ -1,9 +1,13 @@
 #include "actors/tls.hpp"
 
+#include <array>
 #include <memory>
+#include <mutex>
+#include <set>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include <caf/io/all.hpp>
 #include <caf/openssl/all.hpp>
@@ -45,7 +49,36 @@ expected<> check_files(const tls_files& files) {
 // CAF asks OpenSSL what went wrong with a connection, but leaves the answer in the queue of errors
 // of its thread. There the next connection finds it that has nothing to read, and is cut for it: so
 // every refused stranger and every dead peer would cut good links. Hence the queue is emptied
-// before OpenSSL reads or writes for CAF, whose connections are those with a method of one version.
+// before OpenSSL reads or writes for CAF, whose connections are known by their certificate.
+
+/// Digests of the certificates that CAF was given in this process.
+class known_certificates {
+public:
+  void add(const X509* certificate) {
+    const std::lock_guard lock{mutex_};
+    digests_.insert(digest_of(certificate));
+  }
+  [[nodiscard]] bool contains(const X509* certificate) {
+    const std::lock_guard lock{mutex_};
+    return certificate != nullptr && digests_.contains(digest_of(certificate));
+  }
+
+private:
+  static std::string digest_of(const X509* certificate) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
+    unsigned size = 0;
+    X509_digest(certificate, EVP_sha256(), bytes.data(), &size);
+    return {bytes.begin(), bytes.begin() + size};
+  }
+
+  std::mutex mutex_;
+  std::set<std::string> digests_;
+};
+
+known_certificates& certificates() {
+  static known_certificates all;
+  return all;
+}
 
 long forget_errors(BIO*, int operation, const char*, std::size_t, int, long, int result,
                    std::size_t*) {
@@ -61,24 +94,21 @@ void on_state(const SSL* connection, int where, int) {
     BIO_set_callback_ex(socket, forget_errors);
 }
 
-// This is how CAF still makes its contexts.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-bool is_of_caf(const SSL* connection) {
-  return SSL_get_ssl_method(connection) == TLSv1_2_method();
-}
-#pragma GCC diagnostic pop
-
 void on_connection(void* connection, void*, CRYPTO_EX_DATA*, int, long, void*) {
   auto* const made = static_cast<SSL*>(connection);
-  if (made != nullptr && is_of_caf(made))
+  if (made != nullptr && certificates().contains(SSL_get_certificate(made)))
     SSL_set_info_callback(made, on_state);
 }
 
-bool watch_connections() {
+/// Watches the connections that CAF makes with the certificate in this file.
+bool watch_connections(const std::string& file) {
   static const bool watching =
       SSL_get_ex_new_index(0, nullptr, on_connection, nullptr, nullptr) >= 0;
-  return watching;
+  const ssl_context context{SSL_CTX_new(TLS_method()), SSL_CTX_free};
+  if (!watching || !context || SSL_CTX_use_certificate_chain_file(context.get(), file.c_str()) != 1)
+    return false;
+  certificates().add(SSL_CTX_get0_certificate(context.get()));
+  return true;
 }
 
 } // namespace
@@ -86,8 +116,6 @@ bool watch_connections() {
 expected<> configure_tls(caf::actor_system_config& config, const tls_files& files) {
   if (auto ok = check_files(files); !ok)
     return ok;
-  if (!watch_connections())
-    return fail(errc::out_of_resources, "OpenSSL does not tell of connections");
   config.load<caf::openssl::manager>();
   config.openssl_certificate = files.certificate;
   config.openssl_key = files.key;
@@ -106,7 +134,7 @@ expected<> check_tls(const caf::actor_system& system) {
   const bool authority = !config.openssl_cafile.empty() || !config.openssl_capath.empty();
   const bool complete =
       !config.openssl_certificate.empty() && !config.openssl_key.empty() && authority;
-  if (complete && watch_connections())
+  if (complete && watch_connections(config.openssl_certificate))
     return {};
   return fail(errc::invalid_argument,
               "the actor system has TLS, but not certificate, key and authority: it would let "
