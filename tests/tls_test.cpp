@@ -138,6 +138,7 @@ BOOST_FIXTURE_TEST_CASE(failed_connections_do_not_cut_others, two_authorities) {
   const auto good = start(instance_role::generation, generation_files);
   BOOST_TEST(hand_over(*context, *good) == "complete");
   BOOST_REQUIRE(context->door().stats().links == 1u);
+  const auto before = measure_peers().descriptors;
   const std::string nonsense(64, 'x');
   for (int i = 0; i < 200; ++i) {
     const auto stranger = connect_to(port_of(*context));
@@ -147,6 +148,10 @@ BOOST_FIXTURE_TEST_CASE(failed_connections_do_not_cut_others, two_authorities) {
       BOOST_TEST(hand_over(*context, *good) == "complete");
     BOOST_TEST(context->door().stats().links == 1u);
   }
+  const auto until = std::chrono::steady_clock::now() + 5s;
+  while (measure_peers().descriptors > before && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(5ms);
+  BOOST_TEST(measure_peers().descriptors <= before);
   // Also the end of a good connection leaves errors behind.
   for (int i = 0; i < 5; ++i) {
     const auto other = start(instance_role::generation, generation_files);
