@@ -264,7 +264,9 @@ void link_state::refused(error reason) {
   log().warn("no link to rank {} of '{}' at {}: {}", peer().rank, peer().instance, endpoint(),
              to_string(reason));
   report(link_refused{peer().life, std::move(reason)});
-  self->quit();
+  // The other end may be up by now. It would take an orderly end for that of our transceiver, which
+  // is about to introduce itself again if this was about an earlier life of the peer.
+  self->quit(caf::exit_reason::user_shutdown);
 }
 
 void link_state::report(link_event event) {
