@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -49,6 +51,22 @@ std::size_t excess(const footprint& now, const footprint& before) noexcept {
 std::string to_string(const footprint& one) {
   return fmt::format("{} descriptors, {} threads, {} shared mappings", one.descriptors, one.threads,
                      one.mappings);
+}
+
+std::string describe_descriptors() {
+  std::map<std::string, std::size_t> kinds;
+  for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    std::error_code gone;
+    auto target = std::filesystem::read_symlink(entry, gone).string();
+    // "socket:[4711]", "anon_inode:[eventfd]", "/memfd:name (deleted)".
+    if (const auto number = target.find(":["); number != std::string::npos && target[0] != 'a')
+      target.erase(number);
+    ++kinds[target];
+  }
+  std::string text;
+  for (const auto& [kind, count] : kinds)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, kind);
+  return text;
 }
 
 } // namespace baton::handoff

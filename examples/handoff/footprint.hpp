@@ -25,6 +25,9 @@ struct footprint {
 [[nodiscard]] std::size_t excess(const footprint& now, const footprint& before) noexcept;
 [[nodiscard]] std::string to_string(const footprint& one);
 
+/// What this process has open, by kind, e.g. "12 socket, 3 memfd".
+[[nodiscard]] std::string describe_descriptors();
+
 void to_json(nlohmann::json& out, const footprint& one);
 void from_json(const nlohmann::json& in, footprint& one);
 

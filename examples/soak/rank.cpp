@@ -333,6 +333,7 @@ void soak_rank::tell_level() {
                     counts.leases_granted;
   say({{"event", "level"},
        {"level", handoff::measure_footprint()},
+       {"open", handoff::describe_descriptors()},
        {"links", counts.links},
        {"left", left},
        {"what",
@@ -405,7 +406,7 @@ void soak_rank::end(const outcome& ended) {
        {"begin_us", microseconds_of(request.started)},
        {"told_us", microseconds_of(told)},
        {"free_us", microseconds_of(steady_clock::now())},
-       {"timeout_ms", request.timeout.count()}});
+       {"total_us", ended.total.count()}});
   held_.erase(found);
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -62,6 +64,7 @@ private:
   bool is_alone(rank_run& rank);
   void count_leaks(const rank_run& rank);
   std::vector<rank_run*> ranks_of(instance_role side);
+  std::set<std::string> names_of(instance_role side);
 
   const settings& how_;
   figures found_;
@@ -70,12 +73,14 @@ private:
   std::optional<traffic> traffic_;
   std::optional<recruiter> recruiter_;
   std::optional<mischief> mischief_;
-  std::map<std::string, footprint> before_; ///< what ranks cost without a peer, after warm-up
   struct look {
     footprint found;
+    std::string open; ///< descriptors by kind
     soak_clock::time_point since;
   };
-  std::map<std::string, look> looks_; ///< at ranks of which that is not known yet
+  std::map<std::string, look> before_; ///< what ranks cost without a peer, after warm-up
+  std::set<std::string> newcomers_;    ///< that have not been there for a whole round
+  std::map<std::string, look> looks_;  ///< at ranks of which that is not known yet
   std::size_t rounds_ = 0;
 };
 
@@ -140,10 +145,12 @@ void soak_run::round(instance_role stays, soak_clock::time_point until) {
   const auto left = std::chrono::duration_cast<milliseconds>(until - soak_clock::now());
   const auto length = std::clamp(left - rest_of_round, shortest_round, longest_round);
   mischief_->begin(soak_clock::now() + length);
+  const auto old = names_of(stays);
   pass(length);
   if (enough())
     return;
   settle();
+  std::ranges::set_difference(names_of(stays), old, std::inserter(newcomers_, newcomers_.begin()));
   check_empty(instance_role::context);
   check_empty(instance_role::generation);
   let_go(other(stays));
@@ -210,6 +217,13 @@ std::vector<rank_run*> soak_run::ranks_of(instance_role side) {
   return all;
 }
 
+std::set<std::string> soak_run::names_of(instance_role side) {
+  std::set<std::string> names;
+  for (const auto* rank : ranks_of(side))
+    names.insert(rank->name());
+  return names;
+}
+
 void soak_run::look_at_levels(instance_role side) {
   const auto all = ranks_of(side);
   for (auto* rank : all) {
@@ -260,11 +274,13 @@ void soak_run::check_alone(instance_role stays) {
   for (auto* rank : ranks_of(stays)) {
     if (!rank->told)
       continue;
-    if (!before_.contains(rank->name())) {
-      before_.emplace(rank->name(), rank->told->at("level").get<footprint>());
-    } else {
+    if (before_.contains(rank->name())) {
       ++found_.checks;
       count_leaks(*rank);
+    } else if (!newcomers_.erase(rank->name())) {
+      before_.emplace(rank->name(),
+                      look{rank->told->at("level").get<footprint>(),
+                           rank->told->at("open").get<std::string>(), soak_clock::now()});
     }
   }
 }
@@ -274,10 +290,10 @@ bool soak_run::is_alone(rank_run& rank) {
     return false;
   const auto now = rank.told->at("level").get<footprint>();
   if (const auto known = before_.find(rank.name()); known != before_.end())
-    return excess(now, known->second) == 0;
-  const auto [last, first] = looks_.try_emplace(rank.name(), look{now, soak_clock::now()});
+    return excess(now, known->second.found) == 0;
+  const auto [last, first] = looks_.try_emplace(rank.name(), look{now, "", soak_clock::now()});
   if (first || !(last->second.found == now)) {
-    last->second = {now, soak_clock::now()};
+    last->second = {now, "", soak_clock::now()};
     return false;
   }
   return soak_clock::now() - last->second.since >= at_rest;
@@ -288,12 +304,12 @@ void soak_run::count_leaks(const rank_run& rank) {
   const auto& before = before_.at(rank.name());
   const auto left = rank.told->at("left").get<std::uint64_t>();
   const auto links = rank.told->at("links").get<std::uint64_t>();
-  const auto more = excess(now, before);
+  const auto more = excess(now, before.found);
   found_.leaks += left + links + more;
   if (left + links + more > 0)
-    found_.problem("{} has {} without a peer, {} links, {}; after warm-up it had {}", rank.name(),
-                   to_string(now), links, rank.told->at("what").get<std::string>(),
-                   to_string(before));
+    found_.problem("{} has {} without a peer, {} links, {} ({}); after warm-up it had {} ({})",
+                   rank.name(), to_string(now), links, rank.told->at("what").get<std::string>(),
+                   rank.told->at("open").get<std::string>(), to_string(before.found), before.open);
 }
 
 } // namespace

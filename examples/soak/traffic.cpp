@@ -212,9 +212,10 @@ void traffic::take_end(std::uint64_t id, flight& one, part& piece, const json& e
     ++found_.lanes[lane.get<std::string>()];
   const auto begin = event.at("begin_us").get<std::int64_t>();
   const auto told = event.at("told_us").get<std::int64_t>();
-  // A stopped process cannot be in time.
-  const auto from =
-      std::max(begin + one.timeout.count() * 1000, in_microseconds(piece.rank->resumed));
+  // A stopped process cannot be in time, and may have been stopped before the call was made.
+  const auto resumed = in_microseconds(piece.rank->resumed);
+  const auto called = resumed > begin ? told - event.at("total_us").get<std::int64_t>() : begin;
+  const auto from = std::max(called + one.timeout.count() * 1000, resumed);
   const auto late = told - from - how_.margin.count() * 1000;
   if (late > 0) {
     ++found_.late;
