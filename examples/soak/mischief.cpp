@@ -56,8 +56,9 @@ mischief::mischief(chance& draw, fleet& ranks, traffic& requests, recruiter& rec
     : draw_{draw}, ranks_{ranks}, requests_{requests}, recruits_{recruits} {
 }
 
-void mischief::begin(soak_clock::time_point until) {
+void mischief::begin(soak_clock::time_point until, instance_role stays) {
   until_ = until;
+  stays_ = stays;
   next_ = soak_clock::now() + milliseconds{200};
 }
 
@@ -151,7 +152,7 @@ bool mischief::end_one(fault_kind kind) {
 
 bool mischief::part_with_one(fault_kind kind) {
   auto* rank = victim();
-  if (rank == nullptr)
+  if (rank == nullptr || rank->home->plan.role == stays_)
     return false;
   auto& instance = *rank->home;
   const auto role = instance.plan.role;

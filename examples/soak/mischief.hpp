@@ -36,7 +36,9 @@ public:
   /// Begins to do things.
   ///
   /// @param until  what is begun is over soon after this.
-  void begin(soak_clock::time_point until);
+  /// @param stays  the side whose instances are not let go: they are to be compared with what they
+  ///               were before. Their ranks fall and return.
+  void begin(soak_clock::time_point until, instance_role stays);
   /// Does what is due.
   void advance();
   /// Whether nothing is begun that is not over.
@@ -56,6 +58,7 @@ private:
   traffic& requests_;
   recruiter& recruits_;
   soak_clock::time_point until_;
+  instance_role stays_ = instance_role::context;
   soak_clock::time_point next_;
   std::map<rank_run*, soak_clock::time_point> stopped_; ///< until when
 };

@@ -144,7 +144,7 @@ void soak_run::round(instance_role stays, soak_clock::time_point until) {
     there += "  " + describe(instance.plan) + "\n";
   const auto left = std::chrono::duration_cast<milliseconds>(until - soak_clock::now());
   const auto length = std::clamp(left - rest_of_round, shortest_round, longest_round);
-  mischief_->begin(soak_clock::now() + length);
+  mischief_->begin(soak_clock::now() + length, stays);
   const auto old = names_of(stays);
   pass(length);
   if (enough())
