@@ -79,11 +79,15 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_grant_can_be_pulled) {
 
 BOOST_AUTO_TEST_CASE(an_empty_range_is_done_at_once) {
   introduced_ranks ranks{{}, mapped_only()};
-  auto job = ranks.offer(8, 7);
-  job.granted.ranges[0].tokens = {};
-  const auto stats = ranks.pull(job);
-  BOOST_REQUIRE(stats);
-  BOOST_TEST(stats->bytes == 0u);
+  auto no_tokens = ranks.offer(8, 7);
+  no_tokens.granted.ranges[0].tokens = {};
+  auto no_layers = ranks.offer(8, 7);
+  no_layers.granted.ranges[0].layers = {5, 9};
+  for (const auto& job : {no_tokens, no_layers}) {
+    const auto stats = ranks.pull(job);
+    BOOST_REQUIRE(stats);
+    BOOST_TEST(stats->bytes == 0u);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_revoked_lease_is_reported_for_small_and_large_jobs) {

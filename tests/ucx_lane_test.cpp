@@ -52,7 +52,11 @@ BOOST_DATA_TEST_CASE(small_and_empty_pulls_arrive, data::make(transports)) {
     auto job = ranks.offer(1 + seed % 3, seed);
     BOOST_REQUIRE(ranks.pull(job));
     BOOST_TEST(ranks.arrived(job));
+    const auto whole = job.granted.ranges[0];
     job.granted.ranges[0].tokens = {};
+    BOOST_TEST(ranks.pull(job)->bytes == 0u);
+    job.granted.ranges[0] = whole;
+    job.granted.ranges[0].layers = {5, 9};
     BOOST_TEST(ranks.pull(job)->bytes == 0u);
   }
 }
@@ -126,7 +130,7 @@ BOOST_DATA_TEST_CASE(no_pull_validates_while_the_owner_rewrites, data::make(tran
   BOOST_TEST_MESSAGE(good << " of 30 validated");
 }
 
-BOOST_AUTO_TEST_CASE(an_owner_serves_no_tokens_beyond_the_grant_and_no_other_reader) {
+BOOST_AUTO_TEST_CASE(an_owner_serves_nothing_beyond_the_grant_and_no_other_reader) {
   introduced_ranks ranks{{}, ucx_only("posix,cma,self")};
   auto job = ranks.offer(4, 3);
   job.granted.ranges[0].tokens = {16, 32};
@@ -136,6 +140,17 @@ BOOST_AUTO_TEST_CASE(an_owner_serves_no_tokens_beyond_the_grant_and_no_other_rea
   const auto beyond = ranks.pull(job);
   BOOST_REQUIRE(!beyond);
   BOOST_TEST(to_string(beyond.error().code) == "invalid_argument");
+
+  auto layers = ranks.offer(4, 3);
+  layers.granted.ranges[0].layers = {1, 2};
+  layers.right = ranks.context.plane->grant(sender, layers.granted).value();
+  const auto granted = ranks.pull(layers);
+  BOOST_REQUIRE(granted);
+  BOOST_TEST(granted->bytes == 4 * ranks.context.shape.slot_bytes() / ranks.context.shape.layers);
+  layers.granted.ranges[0].layers = {1, 3};
+  const auto more = ranks.pull(layers);
+  BOOST_REQUIRE(!more);
+  BOOST_TEST(to_string(more.error().code) == "invalid_argument");
 
   auto foreign = ranks.offer(4, 3);
   foreign.granted.reader = incarnation{4711};
