@@ -115,7 +115,7 @@ struct outcome {
   std::uint64_t fragments = 0;
   std::uint32_t templates = 0;
   std::vector<source_report> sources{}; ///< receives only
-  std::chrono::microseconds waited{0};  ///< from the call to the first grant
+  std::chrono::microseconds waited{0};  ///< from the call to the first grant or ticket
   std::chrono::microseconds pulling{0}; ///< from the first grant to the last validated byte
   std::chrono::microseconds total{0};   ///< from the call to the end
   std::uint32_t attempts = 0;

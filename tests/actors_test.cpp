@@ -178,6 +178,21 @@ BOOST_AUTO_TEST_CASE(a_request_is_handed_over) {
   require_empty();
 }
 
+BOOST_AUTO_TEST_CASE(a_request_is_handed_over_by_ticket) {
+  offer(1, 4);
+  const auto params =
+      ask<disaggregated_params>(context.actor, atom::params_v, request_id{1}, std::int64_t{100});
+  BOOST_REQUIRE(params.ticket != nullptr);
+  receive_request wish{
+      .request = request_id{1}, .context = params, .tokens = 4, .blocks = {table(32, 4)}};
+  auto answer = self->request(generation.actor, caf::infinite, atom::receive_v, std::move(wish));
+  run(100ms);
+  const auto result = result_of(std::move(answer));
+  BOOST_REQUIRE(result.completed());
+  BOOST_TEST((result.sources.at(0).ticket == ticket_use::used));
+  require_empty();
+}
+
 BOOST_AUTO_TEST_CASE(a_question_before_the_offer_waits) {
   auto answer = receive(1, 4);
   run(500ms);
@@ -361,6 +376,9 @@ BOOST_AUTO_TEST_CASE(a_peer_that_ends_during_the_introduction_is_lost_at_once) {
         [](atom::enlist, const std::string&) {},
         [=](atom::describe) { return instance; },
         [](atom::agree, const std::string&) {},
+        [](atom::collect, std::uint32_t, std::uint64_t, std::uint64_t) -> caf::result<std::string> {
+          return caf::sec::unexpected_message;
+        },
     };
   });
   doors.emplace(endpoint, silent);
