@@ -83,6 +83,8 @@ using transceiver_actor = caf::typed_actor<
     // Context: answers the parameters of a request, with its ticket if all ranks have theirs within
     // so many ms.
     caf::replies_to<atom::params, request_id, std::int64_t>::with<disaggregated_params>,
+    // Context: answers the slices that were released early since the last answer.
+    caf::replies_to<atom::released>::with<std::vector<released_slice>>,
     // Generation: receives; answered with the outcome when the request has ended.
     caf::replies_to<atom::receive, receive_request>::with<outcome>,
     // Generation: starts a receive; answered when it is accepted.

@@ -51,6 +51,20 @@ struct send_slice {
   gpu_event_ref after{};
   /// The layers that became ready, by global numbers; all of this rank unless told otherwise.
   layer_range layers{};
+  /// Whether the blocks are wanted back before the request has ended: `released_slices` names the
+  /// slice once every receiver has read it, and from then on these tokens of these layers may be
+  /// rewritten, though not unmapped. (A block that holds parts of several slices is free when all
+  /// of them are released.) The price: a receiver that lost what it had read, or took another's
+  /// place, cannot read it again, and the request ends as `lease_revoked`.
+  bool early_release = false;
+};
+
+/// A slice of a live request that every receiver has read.
+struct released_slice {
+  request_id request{};
+  std::uint32_t slice = 0; ///< counted from 0 in the order in which they were offered
+
+  friend bool operator==(const released_slice&, const released_slice&) = default;
 };
 
 /// A request that the generation side is to ask for before a context rank computes it.

@@ -29,10 +29,12 @@ void send_protocol::handle(const session_input& input) {
   if (state_ >= session_state::fully_transferred)
     return;
   if (const auto* slice = std::get_if<send_slice>(&input)) {
+    const auto index = static_cast<std::uint32_t>(spec_.slices.size());
     spec_.slices.push_back(*slice);
-    await(static_cast<std::uint32_t>(spec_.slices.size() - 1));
+    await(index);
     grant_all();
     make_ticket_if_wanted();
+    release_if_read(index);
     finish_if_complete();
   } else if (const auto* loss = std::get_if<link_loss>(&input)) {
     lost(*loss);
@@ -63,6 +65,7 @@ void send_protocol::called(const receiver_call& call) {
   pass_once(probe_point::requested);
   if (std::holds_alternative<nothing_to_pull>(call.message)) {
     expected_ = 0;
+    release_all_read();
     finish_if_complete();
     return;
   }
@@ -84,7 +87,16 @@ void send_protocol::called(const receiver_call& call) {
     to.done.merge(receipts.mapped());
   if (to.by_ticket)
     note_grant();
+  for (const auto slice : spec_.released)
+    if (!to.done.contains(slice))
+      return end(attempt_failure{
+          error{errc::lease_revoked,
+                fmt::format("generation rank {} needs slice {} of request {} again, but its blocks "
+                            "were released early; compute the request anew",
+                            request.receiver_rank, slice, spec_.request)},
+          false});
   grant_all(to);
+  release_all_read();
   finish_if_complete();
 }
 
@@ -110,6 +122,7 @@ void send_protocol::filled(std::uint32_t slice, const expected<>& complete) {
   backend_.report(slice_filled{slice});
   grant_all();
   make_ticket_if_wanted();
+  release_if_read(slice);
   finish_if_complete();
 }
 
@@ -119,6 +132,9 @@ void send_protocol::make_ticket_if_wanted() {
   ticket_wanted_ = false;
   if (!ticket_.empty())
     return;
+  // Whoever holds a ticket may come late, and a slice that is released early is granted once.
+  if (std::ranges::any_of(spec_.slices, &send_slice::early_release))
+    return backend_.report(ticket_made{});
   auto ticket = std::make_shared<request_ticket>();
   ticket->request = spec_.request;
   ticket->ranks.push_back({spec_.rank, {}, spec_.offer, {}, {}, false});
@@ -246,7 +262,8 @@ void send_protocol::acknowledged(incarnation peer, const slice_done& message) {
   if (const auto granted = from->granted.extract(message.slice))
     backend_.revoke(granted.mapped());
   from->done.insert(message.slice);
-  backend_.report(slice_receipt{from->call.receiver_rank, message.slice});
+  backend_.report(slice_receipt{from->call.receiver_rank, message.pull, message.slice});
+  release_if_read(message.slice);
   pass_once(probe_point::done);
   finish_if_complete();
 }
@@ -286,6 +303,22 @@ void send_protocol::revoke_all(receiver& from) {
   for (const auto& [slice, right] : from.granted)
     backend_.revoke(right);
   from.granted.clear();
+}
+
+void send_protocol::release_all_read() {
+  for (std::uint32_t slice = 0; slice < spec_.slices.size(); ++slice)
+    release_if_read(slice);
+}
+
+void send_protocol::release_if_read(std::uint32_t slice) {
+  if (state_ >= session_state::fully_transferred || !spec_.slices[slice].early_release ||
+      !filled_.contains(slice) || !expected_ || receivers_.size() < *expected_)
+    return;
+  for (const auto& [rank, of] : receivers_)
+    if (!of.done.contains(slice))
+      return;
+  if (spec_.released.insert(slice).second)
+    backend_.report(slice_released{slice});
 }
 
 void send_protocol::finish_if_complete() {

@@ -32,7 +32,9 @@ public:
 ///     calls arrive from receivers --------------+   ... until every expected receiver has every
 ///                                                       slice -> end
 ///
-/// A slice is filled when its GPU event is complete, which may be in any order.
+/// A slice is filled when its GPU event is complete, which may be in any order. One that is to be
+/// released early is so when all expected receivers are done with it; a call that needs it again
+/// ends the attempt for good.
 ///
 /// On demand it grants all slices once more, to whoever holds the ticket. A receiver that calls
 /// with that ticket is granted nothing else, unless it says that the ticket did not serve.
@@ -76,6 +78,8 @@ private:
   void failed(incarnation peer, const slice_failed& message);
   void lost(const link_loss& loss);
   void revoke_all(receiver& from);
+  void release_if_read(std::uint32_t slice);
+  void release_all_read();
   void finish_if_complete();
   void end(std::optional<attempt_failure> failure);
   void pass_once(probe_point point);

@@ -88,8 +88,9 @@ struct send_spec {
   std::vector<send_slice> slices;
   std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
   std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< slices done, by receiver rank
-  std::vector<std::string> states; ///< groups of this rank that hold state
-  std::uint32_t rank = 0;          ///< this rank
+  std::vector<std::string> states;  ///< groups of this rank that hold state
+  std::uint32_t rank = 0;           ///< this rank
+  std::set<std::uint32_t> released; ///< slices that are never granted again
 };
 
 /// Why an attempt ended, if it did not succeed.
@@ -143,6 +144,12 @@ struct slice_validated {
 /// A receipt that a send session got from a receiver.
 struct slice_receipt {
   std::uint32_t receiver = 0; ///< rank
+  pull_id pull;               ///< the call that it answers
+  std::uint32_t slice = 0;
+};
+
+/// All receivers have read a slice that is to be released early; it will not be granted again.
+struct slice_released {
   std::uint32_t slice = 0;
 };
 
@@ -166,7 +173,7 @@ struct session_end {
 };
 
 /// What a session tells the supervisor.
-using session_report = std::variant<slice_validated, slice_receipt, slice_filled, ticket_made,
-                                    first_grant, session_end>;
+using session_report = std::variant<slice_validated, slice_receipt, slice_released, slice_filled,
+                                    ticket_made, first_grant, session_end>;
 
 } // namespace baton

@@ -174,6 +174,19 @@ std::vector<request_id> supervisor::take_ready() {
   return ready;
 }
 
+std::vector<released_slice> supervisor::take_released() {
+  std::vector<released_slice> released;
+  for (const auto id : std::exchange(released_, {})) {
+    const auto found = records_.find(id);
+    auto* work = found == records_.end() ? nullptr : std::get_if<sending>(&found->second.work);
+    if (!work)
+      continue;
+    for (const auto slice : std::exchange(work->unreported, {}))
+      released.push_back({id, slice});
+  }
+  return released;
+}
+
 void supervisor::look_for_receivers(record& entry) {
   auto& work = std::get<sending>(entry.work);
   if (work.ready || !work.slices.empty() || work.calls.empty() || entry.verdict)
@@ -350,7 +363,18 @@ void supervisor::reported(time_point now, session_key key, session_report report
     entry->result.templates += validated->stats.templates;
     entry->result.pulling = micros(now - entry->granted_at.value_or(now));
   } else if (const auto* receipt = std::get_if<slice_receipt>(&report)) {
-    std::get<sending>(entry->work).receipts[receipt->receiver].insert(receipt->slice);
+    // A newer call of the receiver says itself what it has.
+    auto& work = std::get<sending>(entry->work);
+    if (const auto call = work.calls.find(receipt->receiver);
+        call != work.calls.end() && call->second.pull() == receipt->pull)
+      work.receipts[receipt->receiver].insert(receipt->slice);
+  } else if (const auto* released = std::get_if<slice_released>(&report)) {
+    auto& work = std::get<sending>(entry->work);
+    if (work.released.insert(released->slice).second) {
+      if (work.unreported.empty())
+        released_.push_back(entry->result.request);
+      work.unreported.push_back(released->slice);
+    }
   } else if (const auto* filled = std::get_if<slice_filled>(&report)) {
     std::get<sending>(entry->work).unfilled.erase(filled->slice);
   } else if (const auto* made = std::get_if<ticket_made>(&report)) {
@@ -641,7 +665,7 @@ void supervisor::begin_send(record& entry) {
     if (group.is_state())
       states.push_back(group.name);
   backend_.spawn(send_spec{entry.key, work.offer, entry.result.request, work.slices, work.calls,
-                           work.receipts, std::move(states), layout_.rank});
+                           work.receipts, std::move(states), layout_.rank, work.released});
   if (ticket_askers_.contains(entry.result.request))
     backend_.tell(entry.key, ticket_wanted{});
 }

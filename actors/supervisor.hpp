@@ -99,6 +99,9 @@ public:
   [[nodiscard]] expected<> prepare(time_point now, const context_request& request);
   /// Returns the requests that became `context_init` since the last call and still are.
   [[nodiscard]] std::vector<request_id> take_ready();
+  /// Returns the slices of live requests that were released early since the last call, of each
+  /// request in the order in which that happened.
+  [[nodiscard]] std::vector<released_slice> take_released();
   /// Starts a receive. `caller` gets the outcome; without one it goes to `await_ended`.
   [[nodiscard]] expected<> receive(time_point now, receive_request request,
                                    std::optional<caller_id> caller);
@@ -177,6 +180,8 @@ private:
     std::map<std::uint32_t, receiver_call> calls;              ///< by receiver rank
     std::map<std::uint32_t, std::set<std::uint32_t>> receipts; ///< by receiver rank
     std::shared_ptr<const request_ticket> ticket; ///< of the present attempt, if one was wanted
+    std::set<std::uint32_t> released;             ///< slices
+    std::vector<std::uint32_t> unreported;        ///< of these, what the engine was not told
     bool ready = false;     ///< all receivers have asked; counts only before the first slice
     bool announced = false; ///< the engine was told that it is ready
   };
@@ -298,7 +303,8 @@ private:
   std::deque<ended_request> unfetched_generation_;
   std::vector<ended_waiter> waiters_;
   std::unordered_multimap<request_id, ticket_asker> ticket_askers_;
-  std::vector<request_id> ready_; ///< became so since they were taken
+  std::vector<request_id> ready_;    ///< became so since they were taken
+  std::vector<request_id> released_; ///< have unreported slices, maybe
   std::mt19937_64 jitter_;
   std::uint64_t last_key_ = 0;
   std::uint64_t last_number_ = 0;

@@ -202,6 +202,11 @@ preparation transceiver::prepare_context_requests(std::vector<context_request> r
   return refused;
 }
 
+std::vector<released_slice> transceiver::released_slices() {
+  return impl_->ask<std::vector<released_slice>>(local_answer, atom::released_v)
+      .value_or(std::vector<released_slice>{});
+}
+
 expected<> transceiver::request_and_receive_async(receive_request request) {
   return impl_->ask<void>(local_answer, atom::begin_v, std::move(request));
 }

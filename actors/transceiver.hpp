@@ -47,9 +47,9 @@ public:
   ~transceiver();
 
   /// Context side: offers one slice, to be read once `slice.after` is complete. The blocks must
-  /// stay untouched from then on until the request has ended. A request may have at most
-  /// `wire_limits::slices` of them. If its generation side has cancelled it already, it is accepted
-  /// and ends at once.
+  /// stay untouched from then on until the request has ended, or `released_slices` names the slice.
+  /// A request may have at most `wire_limits::slices` of them. If its generation side has cancelled
+  /// it already, it is accepted and ends at once.
   /// @returns `duplicate_request` when the request's last slice was offered before, or
   /// `invalid_argument`, `out_of_resources`, `shutting_down`.
   [[nodiscard]] expected<> respond_and_send_async(send_slice slice);
@@ -74,6 +74,13 @@ public:
   /// @returns in `refused`: `duplicate_request` for a live id (that request goes on),
   /// `invalid_argument`, `out_of_resources`, `shutting_down`.
   [[nodiscard]] preparation prepare_context_requests(std::vector<context_request> requests = {});
+
+  /// Context side: returns the slices with `early_release` that were read by every receiver since
+  /// the last call, and whose blocks may be rewritten while their requests go on. Does not wait;
+  /// call it in every step of the scheduler. What is not named stays as it is until its request has
+  /// ended, and after that no slice of it is named. Each rank answers for its own blocks; there is
+  /// nothing to agree on with others.
+  [[nodiscard]] std::vector<released_slice> released_slices();
 
   /// Generation side: starts a receive; its end is reported by `check_gen_transfer_status`. Nothing
   /// is written before `request.after` is complete.

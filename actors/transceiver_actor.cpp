@@ -618,6 +618,7 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       [self](atom::ticket, std::uint64_t request, std::uint64_t patience_ms) {
         return self->state.ticket(request_id{request}, read_patience(patience_ms));
       },
+      [self](atom::released) { return self->state.logic().take_released(); },
       [self](atom::receive, receive_request& request) {
         return self->state.receive(std::move(request));
       },

@@ -75,12 +75,13 @@ std::vector<simulated_slice> random_slices(fake_world& dice, std::uint32_t layer
     bands.back().end = cut;
     bands.push_back({cut, layer_range::no_end});
   }
+  const double release = dice.chance(0.3) ? 0.7 : 0;
   std::vector<simulated_slice> slices;
   std::vector<std::size_t> done(bands.size());
   while (slices.size() < chunks.size() * bands.size()) {
     const auto band = slices.empty() ? 0 : dice.pick(0, bands.size() - 1);
     if (done[band] < chunks.size())
-      slices.push_back({chunks[done[band]++], bands[band]});
+      slices.push_back({chunks[done[band]++], bands[band], dice.chance(release)});
   }
   return slices;
 }

@@ -5,6 +5,8 @@
  *
  *   -DUCX     the owner gathers into a staging buffer, the reader scatters out of it; without it the reader
  *             reads the owner's memory itself (mapped lane)
+ *   -DEARLY_RELEASE  the block is one of several of a request, and the engine rewrites it once it is read; the
+ *             reader's session may crash after that and forget what it has
  *
  * What may go wrong at any moment: a message is lost or comes twice, a side's deadline passes (or its engine
  * cancels), the reader's session crashes, either process is killed. A stopped process is one that takes no
@@ -24,6 +26,7 @@
  *   -DEND_EARLY         the reader ends a request while its job still runs
  *   -DWAIT_FOR_RECEIPT  the owner waits for the reader's receipt without a deadline
  *   -DGATHER_FREELY     (UCX) a revocation does not wait for gather work, nor is the lease looked at after it
+ *   -DGRANT_RELEASED    (EARLY_RELEASE) what was released is granted to a reader that asks again
  *
  * SPIN takes memory as sequentially consistent. Which fences make it so in the code is said in
  * transport/lease/lease_table.hpp and tried on real threads in tests/lease_test.cpp.
@@ -118,6 +121,12 @@ inline revoke_if_granted() {
 #define may_give_up true
 #endif
 
+#ifdef GRANT_RELEASED
+#define kept true
+#else
+#define kept (!released)
+#endif
+
 /* The kernel that fills the block for a request. A killed process's kernels stop anywhere. */
 proctype producer(byte request) {
   if :: owner_dead -> goto killed :: else -> source[0] = request fi;
@@ -135,6 +144,7 @@ inline owner_ends(how) {
 /* send_protocol and the supervisor of the context rank. `pull` 0: nobody asked; `epoch` 0: nothing granted. */
 proctype owner() {
   byte request = 1, pull, epoch, r, p;
+  bool released, rewriting;
   do
   :: request <= REQUESTS ->
      /* The engine uses the block for the next request. Kernels of one stream run one after the other. */
@@ -153,8 +163,18 @@ proctype owner() {
 #endif
      pull = 0;
      epoch = 0;
+     released = false;
+     rewriting = false;
      do
      :: owner_dead -> goto dead
+#ifdef EARLY_RELEASE
+     :: !owner_dead && rewriting ->
+        source[0] = ENGINE;
+        source[1] = ENGINE;
+        rewriting = false
+     /* All else of the request is read as well. */
+     :: atomic { !owner_dead && released -> owner_ends(complete); break }
+#endif
      :: atomic { !owner_dead && nempty(to_owner) ->
         if
         :: to_owner?pull_request, r, p, _ ->
@@ -163,7 +183,13 @@ proctype owner() {
               /* A newer pull of the receiver replaces the older one and its lease. */
               revoke_if_granted();
               epoch = 0;
-              pull = p
+              pull = p;
+              if
+              :: kept -> skip
+              :: else ->
+                 owner_ends(failed);
+                 transmit(to_reader, reader_dead, cancel_notice, request, pull, 0)
+              fi
            :: r < request ->
               /* Its tombstone answers. */
               transmit(to_reader, reader_dead, cancel_notice, r, p, 0)
@@ -171,7 +197,15 @@ proctype owner() {
            fi
         :: to_owner?slice_done, r, p, _ ->
            if
-           :: r == request && p == pull && epoch != 0 -> owner_ends(complete)
+           :: r == request && p == pull && epoch != 0 ->
+#ifdef EARLY_RELEASE
+              revoke(epoch);
+              epoch = 0;
+              released = true;
+              rewriting = true
+#else
+              owner_ends(complete)
+#endif
            :: else -> skip
            fi
         :: to_owner?cancel_notice, r, p, _ ->
@@ -186,7 +220,7 @@ proctype owner() {
         :: owner_end != none -> break
         :: else -> skip
         fi }
-     :: atomic { !owner_dead && pull != 0 && epoch == 0 && may_grant ->
+     :: atomic { !owner_dead && pull != 0 && epoch == 0 && may_grant && kept ->
         assert(word % 2 == 0);
         word++;
         epoch = word;
@@ -370,8 +404,15 @@ proctype reader() {
         :: atomic { !reader_dead && job == valid ->
            job = idle;
            assert(destination[0] == request && destination[1] == request); /* I1 */
-           verdict = complete;
            transmit(to_owner, owner_dead, slice_done, request, pull, 0);
+#ifdef EARLY_RELEASE
+           if
+           :: verdict = complete
+           :: attempt < ATTEMPTS -> skip
+           fi;
+#else
+           verdict = complete;
+#endif
            break }
         /* lease_revoked: may be asked for again. */
         :: atomic { !reader_dead && job == invalid -> job = idle; break }

@@ -98,6 +98,7 @@ public:
   void report(session_report report) override {
     rank_.later([&rank = rank_, key = key_, report = std::move(report)] {
       rank.supervisor_->reported(rank.world_.clock_.now(), key, report);
+      rank.rewrite_released();
     });
   }
   void passed(probe_point) override {}
@@ -232,12 +233,14 @@ void simulated_rank::offer(request_id request, std::vector<simulated_slice> slic
     return;
   }
   expectations_[request] = places_of(tables);
+  offered_[request] = slices;
   for (std::size_t i = 0; i < slices.size(); ++i)
     world_.clock_.after(gap * i, [this, request, timeout, tables, i, slice = slices[i],
                                   last = i + 1 == slices.size()] {
       if (dead_)
         return;
-      send_slice part{request, slice.tokens, last, tables, std::nullopt, timeout, {}, slice.layers};
+      send_slice part{request,      slice.tokens,       last, tables, std::nullopt, timeout, {},
+                      slice.layers, slice.early_release};
       std::vector<place> filled;
       for (auto at : expectations_.at(request)) {
         const bool state = at.group == "state";
@@ -256,6 +259,30 @@ void simulated_rank::offer(request_id request, std::vector<simulated_slice> slic
       // A slice that comes after the request's end is refused; that is not an error here.
       static_cast<void>(supervisor_->offer(world_.clock_.now(), std::move(part)));
     });
+}
+
+void simulated_rank::rewrite_released() {
+  for (const auto& one : supervisor_->take_released()) {
+    released_.push_back(one);
+    const auto& slice = offered_.at(one.request).at(one.slice);
+    if (!slice.early_release)
+      world_.complain(
+          fmt::format("request {}: slice {} was released unasked", one.request, one.slice));
+    const auto is_part = [&](const place& at) {
+      return at.group != "state" && is_in(slice, at.layer, at.token);
+    };
+    if (number_ < world_.size_.context)
+      for (const auto& rank : world_.generation_)
+        for (const auto& at : rank->expectations_[one.request])
+          if (is_part(at) && !rank->dead_ && !rank->outcomes_.contains(one.request) &&
+              rank->number_at(at) != at.number)
+            world_.complain(fmt::format("request {}: slice {} was released before generation rank "
+                                        "{} had read it",
+                                        one.request, one.slice, rank->number_));
+    for (const auto& at : expectations_.at(one.request))
+      if (is_part(at))
+        write(at, reused);
+  }
 }
 
 void simulated_rank::prepare(request_id request, std::vector<simulated_slice> slices,

@@ -59,6 +59,7 @@ struct request_form {
 struct simulated_slice {
   token_range tokens;
   layer_range layers{};
+  bool early_release = false; ///< it is rewritten as soon as it is released
 };
 
 class simulation;
@@ -105,6 +106,8 @@ public:
   [[nodiscard]] supervisor& logic() noexcept { return *supervisor_; }
   [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
   [[nodiscard]] const std::map<request_id, outcome>& outcomes() const noexcept { return outcomes_; }
+  /// All that was ever released early.
+  [[nodiscard]] const std::vector<released_slice>& released() const noexcept { return released_; }
 
   // -- supervisor_backend ----
   void send(incarnation peer, wire_message message) override;
@@ -163,6 +166,8 @@ private:
   void fill(request_id request, const std::vector<place>& places);
   /// The engine's step: looks which requests may be computed.
   void compute_ready();
+  /// Another part of it: rewrites what was released, after a look whether everybody has read it.
+  void rewrite_released();
   void ended(outcome result);
   void later(std::function<void()> action);
   [[nodiscard]] std::vector<std::uint32_t> draw(std::uint32_t blocks);
@@ -183,6 +188,8 @@ private:
   std::map<session_key, std::shared_ptr<session>> sessions_;
   std::map<request_id, std::vector<place>> expectations_;
   std::map<request_id, outcome> outcomes_;
+  std::map<request_id, std::vector<simulated_slice>> offered_;
+  std::vector<released_slice> released_;
   std::map<request_id, plan> prepared_;                            ///< not ready yet
   std::map<std::pair<request_id, std::uint32_t>, gpu_work> works_; ///< by request and slice
   std::set<session_key> questions_;                                ///< open routes
