@@ -12,7 +12,9 @@
 #include "messages/agreement.hpp"
 #include "messages/manifest.hpp"
 #include "messages/params.hpp"
+#include "messages/ticket.hpp"
 #include "messages/wire.hpp"
+#include "tests/fuzz/ticket_body.hpp"
 #include "tests/sample_layout.hpp"
 #include "transport/peer/export_server.hpp"
 #include "transport/ucx/messages.hpp"
@@ -240,6 +242,34 @@ void add_params(corpus& all) {
   all["params/odd_port"] = encode(disaggregated_params{"host:65536", 0});
 }
 
+void add_tickets(corpus& all) {
+  request_ticket ticket;
+  ticket.request = request_id{7};
+  ticket.tables = {{"full", 0, {5, 9, 10, 11, 2}, {}}, {"swa", 16, {3, 1}, {{24, {8}}}}};
+  ticket.aux = {{{1, 2}, {3}, "opaque"}};
+  const incarnation life{0x1122334455667788};
+  const incarnation other{0x8877665544332211};
+  ticket.ranks = {{0, life, offer_id{11}, {{{life, 4, 7}, {{0, {0, 40}, {}}}}}, 0, false},
+                  {1,
+                   other,
+                   offer_id{12},
+                   {{{other, 1, 1}, {{0, {0, 20}, {0, 4}}, {1, {16, 20}, {0, 4}}}},
+                    {{other, 2, 3}, {{0, {0, 20}, {4, layer_range::no_end}}}}},
+                   std::nullopt,
+                   true}};
+  all["ticket/plain"] = body_of(encode(ticket));
+  all["ticket/empty"] = "";
+  const auto runs = varint(0) + varint(wire_limits::blocks);
+  all["ticket/odd_long_runs"] =
+      repeated(bytes_field(2, bytes_field(1, "full") + bytes_field(3, runs)), 8);
+  all["ticket/odd_tails"] =
+      bytes_field(2, bytes_field(1, "full") + repeated(bytes_field(4, ""), 4096));
+  all["ticket/odd_ranks"] = repeated(bytes_field(4, ""), 4096);
+  disaggregated_params params{"10.0.0.1:4000", 3};
+  params.ticket = std::make_shared<const request_ticket>(std::move(ticket));
+  all["params/ticket"] = encode(params);
+}
+
 void add_scenarios(corpus& all) {
   const std::string model =
       R"("model":{"layers":4,"kv_heads":4,"head_dim":8,"dtype":"bf16","attention":"gqa"})";
@@ -280,6 +310,7 @@ corpus make_all() {
   add_plane(all);
   add_exports(all);
   add_params(all);
+  add_tickets(all);
   add_scenarios(all);
   return all;
 }
