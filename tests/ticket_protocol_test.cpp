@@ -92,7 +92,14 @@ receive_spec spec_of(const request_ticket& ticket) {
   spec.request.context.ticket = std::make_shared<const request_ticket>(ticket);
   spec.wants = {{"full", {2, 8}}};
   spec.pull = pull_id{7};
-  spec.route.sources = {{source, 0, 1, {"full"}, true, {lane_kind::mapped, ""}}};
+  const std::vector<std::uint32_t> layers{0, 1};
+  spec.route.sources = {{source,
+                         0,
+                         1,
+                         {"full"},
+                         true,
+                         {lane_kind::mapped, ""},
+                         {std::make_shared<const std::vector<std::uint32_t>>(layers)}}};
   return spec;
 }
 

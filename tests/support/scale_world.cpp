@@ -218,6 +218,9 @@ void scale_rank::answer(caller_id caller, outcome result) {
 void scale_rank::answer_safe(caller_id) {
 }
 
+void scale_rank::answer_ticket(caller_id, std::shared_ptr<const request_ticket>) {
+}
+
 void scale_rank::answer_ended(caller_id, std::vector<outcome>) {
 }
 

@@ -64,6 +64,7 @@ public:
   void retire(session_key key) override;
   void answer(caller_id caller, outcome result) override;
   void answer_safe(caller_id caller) override;
+  void answer_ticket(caller_id caller, std::shared_ptr<const request_ticket> ticket) override;
   void answer_ended(caller_id caller, std::vector<outcome> ended) override;
 
   // -- router_backend ----
