@@ -104,10 +104,12 @@ void add_layouts(corpus& all) {
   all["rank_info/odd_layout_twice"] = encode(info) + bytes_field(1, encode(info.layout));
   all["instance_info/plain"] = encode(sample_info({2, 2}));
   all["instance_info/odd_empty_ranks"] = repeated(bytes_field(1, ""), 5000);
-  const introduction intro{protocol_version, "1.22.0", 1, sample_info({2, 1})};
+  const auto both = sample_info({2, 1});
+  const introduction intro{protocol_version,       "1.22.0",     both.ranks[1],
+                           digest(both.layouts()), encode(both), false};
   all["introduction/plain"] = encode(intro);
   all["introduction/odd_version"] = number_field(1, 7) + bytes_field(2, "9") + "\xff\xff";
-  all["introduction/odd_rank"] = encode(intro) + number_field(3, ~0ull);
+  all["introduction/odd_self"] = encode(intro) + number_field(3, ~0ull);
 }
 
 void add_messages(corpus& all) {
@@ -257,7 +259,7 @@ void add_tickets(corpus& all) {
                     {{other, 2, 3}, {{0, {0, 20}, {4, layer_range::no_end}}}}},
                    std::nullopt,
                    true}};
-  all["ticket/plain"] = body_of(encode(ticket));
+  all["ticket/plain"] = fuzz::body_of(encode(ticket));
   all["ticket/empty"] = "";
   const auto runs = varint(0) + varint(wire_limits::blocks);
   all["ticket/odd_long_runs"] =

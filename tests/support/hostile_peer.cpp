@@ -112,9 +112,8 @@ private:
 
   // -- what others hear
 
-  [[nodiscard]] instance_info instance() {
-    return {{{layout_, "127.0.0.1", port_, manifest_of_mode()}}};
-  }
+  [[nodiscard]] rank_info self() { return {layout_, "127.0.0.1", port_, manifest_of_mode()}; }
+  [[nodiscard]] instance_info instance() { return {{self()}}; }
 
   [[nodiscard]] std::string manifest_of_mode() {
     const std::lock_guard lock{mutex_};
@@ -125,9 +124,15 @@ private:
     return encode(other);
   }
 
-  [[nodiscard]] introduction intro() {
-    return {protocol_version, plane_->version(), 0, instance()};
+  [[nodiscard]] introduction intro_of(const rank_info& rank) const {
+    return {protocol_version,
+            plane_->version(),
+            rank,
+            digest({&rank.layout, 1}),
+            encode(instance_info{{rank}}),
+            false};
   }
+  [[nodiscard]] introduction intro() { return intro_of(self()); }
 
   link_actor::behavior_type link() {
     return {
@@ -146,13 +151,14 @@ private:
         [this](atom::introduce, const std::string& bytes, const caf::strong_actor_ptr& remote)
             -> caf::result<std::string, caf::strong_actor_ptr> {
           if (const auto theirs = decode_introduction(bytes))
-            reader_ = theirs->self().layout.life;
+            reader_ = theirs->self.layout.life;
           remote_ = caf::actor_cast<link_actor>(remote);
           return {encode(intro()), caf::actor_cast<caf::strong_actor_ptr>(mouth_)};
         },
         [](atom::enlist, const std::string&) {},
         [this](atom::describe) { return encode(instance()); },
         [](atom::agree, const std::string&) {},
+        [](atom::collect, std::uint32_t, std::uint64_t, std::uint64_t) { return std::string{}; },
     };
   }
 
@@ -216,35 +222,34 @@ private:
   }
 
   std::string bent(const std::string& how) {
-    auto words = intro();
-    auto& self = words.instance.ranks[0];
+    auto rank = self();
+    if (how == "garbage")
+      return std::string(1000, '\xff');
+    if (how == "role")
+      rank.layout.role = instance_role::context;
+    else if (how == "rank")
+      rank.layout.rank = 7;
+    else if (how == "model")
+      rank.layout.model += "?";
+    else if (how == "manifest")
+      rank.manifest = "none";
+    else if (how == "life")
+      rank.layout.life = random_id<incarnation>();
+    auto words = intro_of(rank);
     if (how == "version")
       words.version = protocol_version + 1;
-    else if (how == "garbage")
-      return std::string(1000, '\xff');
-    else if (how == "bomb")
-      return bomb();
-    else if (how == "role")
-      self.layout.role = instance_role::context;
-    else if (how == "rank")
-      words.rank = 7;
-    else if (how == "model")
-      self.layout.model += "?";
-    else if (how == "manifest")
-      self.manifest = "none";
-    else if (how == "life")
-      self.layout.life = random_id<incarnation>();
+    else if (how == "bomb") {
+      words.digest += 1; // of no known instance
+      words.instance = bomb();
+    }
     return encode(words);
   }
 
-  /// An introduction of millions of ranks, two bytes each.
+  /// An instance of millions of ranks, two bytes each.
   static std::string bomb() {
-    constexpr std::size_t bytes = 16u << 20;
-    std::string out{"\x08\x01\x22"}; // version 1, then the instance
-    for (auto left = bytes; left > 0; left >>= 7)
-      out.push_back(static_cast<char>(left >= 0x80 ? left | 0x80 : left));
-    for (std::size_t i = 0; i < bytes / 2; ++i)
-      out += std::string{"\x0a\x00", 2};
+    std::string out;
+    for (std::size_t i = 0; i < (8u << 20); ++i)
+      out += std::string_view{"\x0a\x00", 2};
     return out;
   }
 
