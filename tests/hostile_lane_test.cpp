@@ -144,7 +144,7 @@ BOOST_DATA_TEST_CASE(a_reader_gets_the_ranges_of_its_grants_and_no_others, data:
   refused(ranks.ask(mine, "full", {0, 3 * tokens}, 3 * block), invalid, "were not granted");
   refused(ranks.ask(mine, "full", {2 * tokens, 3 * tokens}, block), invalid, "were not granted");
   refused(ranks.ask(mine, "state", {0, 1}, block), invalid,
-          "tokens [0, 1) of group \"state\" were not granted");
+          "tokens [0, 1) of layers [0, ...) of group \"state\" were not granted");
   refused(ranks.ask(mine, "full", {0, tokens}, 64 * block), errc::transport_failed, "plans");
 
   const auto others = ranks.grant(session_key{7}, ranks.good.life(), {9});

@@ -200,15 +200,32 @@ BOOST_AUTO_TEST_CASE(an_endpoint_made_ahead_stays_until_its_peer_has_closed_its_
   pair.one.worker.progress();
   peers.watch(now + ucx_peers::answer_wait / 2);
   BOOST_TEST(peers.is_watching());
-  const auto again = pair.one.add(pair.other);
-  BOOST_TEST(again->endpoint == nullptr);
-  const auto early = peers.connect(again);
-  BOOST_TEST((!early && early.error().code == errc::peer_lost));
   BOOST_REQUIRE(pair.settles(2));
   BOOST_TEST((pair.one.ids.back() == lane_message::bye));
   BOOST_TEST(pair.other.ends.front() == "the peer closed the link");
-  BOOST_TEST(again->endpoint != nullptr);
   BOOST_TEST(pair.to_one->endpoint != nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(a_stuck_peer_is_connected_again_when_it_has_answered_or_is_introduced) {
+  for (const bool introduced : {true, false}) {
+    link_pair pair{"posix,cma,self", ucx_connecting::ahead};
+    auto& peers = pair.one.peers;
+    const auto first = pair.to_other->link;
+    pair.to_other->expected = 1;
+    auto now = clock::now();
+    for (const auto end = now + 2500ms; now < end; now += ucx_peers::look_again)
+      peers.watch(now);
+    BOOST_REQUIRE(pair.one.ends.size() == 1u);
+    pair.to_other->expected = 0;
+    const auto early = peers.connect(pair.to_other);
+    BOOST_TEST((!early && early.error().code == errc::peer_lost));
+    if (introduced)
+      pair.one.add(pair.other);
+    else
+      BOOST_REQUIRE(pair.settles(1));
+    BOOST_TEST(peers.connect(pair.to_other).has_value());
+    BOOST_TEST(pair.to_other->link > first);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(an_endpoint_made_ahead_is_not_kept_for_ever) {

@@ -41,6 +41,10 @@ void ucx_peers::add(ucx_peer_card card) {
   known->forgotten = false;
   if (connecting_ != ucx_connecting::ahead)
     return;
+  // Whoever is introduced is alive, and hears our last words before anything new.
+  for (auto& one : closing_)
+    if (one.life == known->card.life)
+      one.stays = false;
   unconnected_.push_back(known);
   connect_ahead();
 }
