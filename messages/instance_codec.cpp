@@ -19,8 +19,11 @@ constexpr std::size_t introduction_bytes = rank_info_bytes + layout_limits::inst
 /// What may be in a rank info, an instance and an introduction.
 struct shapes {
   field_shape rank[1]{{1, "layout", 1, 0, layout_shape()}};
-  field_shape ranks[1]{{1, "ranks", layout_limits::ranks, 0, rank}};
-  field_shape introduction[1]{{4, "instance", 1, 0, ranks}};
+  field_shape member[2]{{7, "pools", layout_limits::pools, 0, {}},
+                        {9, "groups", layout_limits::groups, 0, {}}};
+  field_shape instance[2]{{1, "shapes", layout_limits::ranks, 0, layout_shape()},
+                          {2, "ranks", layout_limits::ranks, 0, member}};
+  field_shape introduction[1]{{3, "self", 1, 0, rank}};
 };
 
 const shapes& known_shapes() {
@@ -256,7 +259,7 @@ std::string encode(const instance_info& info) {
 
 expected<instance_info> decode_instance_info(std::string_view bytes) {
   const auto message = parse<wire::InstanceInfo>(bytes, layout_limits::instance_bytes,
-                                                 "instance info", known_shapes().ranks);
+                                                 "instance info", known_shapes().instance);
   if (!message)
     return fail(message.error());
   return read_checked(*message);

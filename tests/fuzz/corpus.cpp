@@ -103,7 +103,8 @@ void add_layouts(corpus& all) {
   all["rank_info/odd_port"] = encode(info) + number_field(3, 65'536 + 80);
   all["rank_info/odd_layout_twice"] = encode(info) + bytes_field(1, encode(info.layout));
   all["instance_info/plain"] = encode(sample_info({2, 2}));
-  all["instance_info/odd_empty_ranks"] = repeated(bytes_field(1, ""), 5000);
+  all["instance_info/odd_empty_shapes"] = repeated(bytes_field(1, ""), 5000);
+  all["instance_info/odd_empty_ranks"] = repeated(bytes_field(2, ""), 5000);
   const auto both = sample_info({2, 1});
   const introduction intro{protocol_version,       "1.22.0",     both.ranks[1],
                            digest(both.layouts()), encode(both), false};

@@ -249,7 +249,7 @@ private:
   static std::string bomb() {
     std::string out;
     for (std::size_t i = 0; i < (8u << 20); ++i)
-      out += std::string_view{"\x0a\x00", 2};
+      out += std::string_view{"\x12\x00", 2};
     return out;
   }
 
