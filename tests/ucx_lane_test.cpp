@@ -1,4 +1,6 @@
 #include <atomic>
+#include <chrono>
+#include <memory>
 #include <thread>
 
 #include <boost/test/data/test_case.hpp>
@@ -94,6 +96,38 @@ BOOST_AUTO_TEST_CASE(ranks_with_different_chunk_sizes_understand_each_other) {
   generation.plane->pull(receiver, job_for(right, spec, {7, 8, 9}), ended.callback());
   BOOST_REQUIRE(ended.get().value());
   BOOST_TEST((generation.holds(7, 3, 1) && generation.holds(8, 9, 1) && generation.holds(9, 1, 1)));
+}
+
+BOOST_AUTO_TEST_CASE(an_owner_that_is_busy_with_introductions_hears_every_reader) {
+  const cache_shape shape;
+  const auto options = ucx_only("posix,cma,self");
+  for (int round = 0; round < 4; ++round) {
+    plane_rank owner{shape, instance_role::context, options};
+    owner.fill(1);
+    std::vector<std::unique_ptr<plane_rank>> readers;
+    for (int i = 0; i < 4; ++i) {
+      readers.push_back(std::make_unique<plane_rank>(shape, instance_role::generation, options));
+      BOOST_REQUIRE(introduce(*readers.back()->plane, card_of(readers.back()->layout, owner.layout,
+                                                              owner.plane->manifest())));
+    }
+    std::vector<eventually<expected<pull_stats>>> pulls(readers.size());
+    for (std::size_t i = 0; i < readers.size(); ++i) {
+      auto& reader = *readers[i];
+      const auto spec = whole_blocks(shape, reader.life(), {3, 9, 1});
+      owner.plane->introduce(card_of(owner.layout, reader.layout, reader.plane->manifest()),
+                             [&, i, spec](const expected<lane_choice>& known) {
+                               if (!known)
+                                 return;
+                               const auto right = owner.plane->grant(sender, spec).value();
+                               reader.plane->pull(receiver, job_for(right, spec, {7, 8, 9}),
+                                                  pulls[i].callback());
+                             });
+    }
+    for (auto& one : pulls) {
+      const auto result = one.get(std::chrono::seconds{2});
+      BOOST_TEST((result && *result));
+    }
+  }
 }
 
 BOOST_DATA_TEST_CASE(a_revoked_lease_is_reported, data::make(transports)) {

@@ -178,9 +178,11 @@ public:
   }
 
   bool progress() noexcept override {
-    bool any = worker_.progress();
+    // What came in the round before: whoever was granted something was introduced before, and that
+    // has been posted by now.
+    bool any = owner_.read_mail();
+    any |= worker_.progress();
     any |= peers_.end_broken();
-    any |= owner_.read_mail();
     any |= owner_.serve();
     any |= mover_->progress();
     any |= reader_.feed();
