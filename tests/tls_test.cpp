@@ -139,8 +139,9 @@ BOOST_FIXTURE_TEST_CASE(failed_connections_do_not_cut_others, two_authorities) {
   BOOST_TEST(hand_over(*context, *good) == "complete");
   BOOST_REQUIRE(context->door().stats().links == 1u);
   const auto before = measure_peers().descriptors;
+  constexpr std::size_t strangers = 200;
   const std::string nonsense(64, 'x');
-  for (int i = 0; i < 200; ++i) {
+  for (std::size_t i = 0; i < strangers; ++i) {
     const auto stranger = connect_to(port_of(*context));
     BOOST_TEST(::send(stranger.get(), nonsense.data(), nonsense.size(), MSG_NOSIGNAL) ==
                static_cast<ssize_t>(nonsense.size()));
@@ -148,10 +149,12 @@ BOOST_FIXTURE_TEST_CASE(failed_connections_do_not_cut_others, two_authorities) {
       BOOST_TEST(hand_over(*context, *good) == "complete");
     BOOST_TEST(context->door().stats().links == 1u);
   }
-  const auto until = std::chrono::steady_clock::now() + 5s;
-  while (measure_peers().descriptors > before && std::chrono::steady_clock::now() < until)
+  // The network and UCX make some timers late; a leak would be of one for each stranger.
+  const auto most = before + strangers / 10;
+  const auto until = std::chrono::steady_clock::now() + 30s;
+  while (measure_peers().descriptors > most && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(5ms);
-  BOOST_TEST(measure_peers().descriptors <= before);
+  BOOST_TEST(measure_peers().descriptors <= most);
   // Also the end of a good connection leaves errors behind.
   for (int i = 0; i < 5; ++i) {
     const auto other = start(instance_role::generation, generation_files);
