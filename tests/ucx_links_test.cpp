@@ -206,6 +206,22 @@ BOOST_AUTO_TEST_CASE(an_endpoint_made_ahead_stays_until_its_peer_has_closed_its_
   BOOST_TEST(pair.to_one->endpoint != nullptr);
 }
 
+BOOST_DATA_TEST_CASE(a_peer_that_shut_down_is_not_connected_again, data::make(transports)) {
+  const bool ahead = sample != "tcp";
+  link_pair pair{sample, ahead ? ucx_connecting::ahead : ucx_connecting::on_demand};
+  BOOST_REQUIRE(pair.one.peers.connect(pair.to_other));
+  BOOST_REQUIRE(pair.other.peers.connect(pair.to_one));
+  pair.one.peers.leave_all();
+  BOOST_REQUIRE(pair.settles(2));
+  BOOST_REQUIRE(pair.other.ends.size() == 1u);
+  BOOST_TEST(pair.other.ends.front() == "the peer closed the link");
+  pair.other.peers.watch(clock::now() + 1min);
+  BOOST_TEST(!pair.other.peers.is_watching());
+  BOOST_TEST(pair.to_one->endpoint == nullptr);
+  const auto again = pair.other.peers.connect(pair.to_one);
+  BOOST_TEST((!again && again.error().code == errc::peer_lost));
+}
+
 BOOST_AUTO_TEST_CASE(a_stuck_peer_is_connected_again_when_it_has_answered_or_is_introduced) {
   for (const bool introduced : {true, false}) {
     link_pair pair{"posix,cma,self", ucx_connecting::ahead};

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -40,8 +41,11 @@ struct chunk_head {
 /// The sender closes a link. Over shared memory nothing else would tell. It may arrive when both
 /// have long connected anew, and means the one that it names only.
 struct bye_head {
+  /// The link of a sender that shuts down: there will be no other.
+  static constexpr auto for_good = std::numeric_limits<std::uint64_t>::max();
+
   std::uint64_t sender = 0;    ///< incarnation
-  std::uint64_t link = 0;      ///< number of the sender's endpoint
+  std::uint64_t link = 0;      ///< number of the sender's endpoint, or `for_good`
   std::uint64_t peer_link = 0; ///< number of the receiver's, 0 if the sender was never told
 };
 

@@ -65,6 +65,8 @@ ucx_peers::shared_peer ucx_peers::find(incarnation life) const {
 expected<> ucx_peers::connect(const shared_peer& peer) {
   if (peer->endpoint)
     return {};
+  if (peer->is_gone())
+    return fail(errc::peer_lost, "the peer has shut down");
   // Two endpoints to one process would take memory mapped through UCX away from each other.
   if (is_kept(peer->card.life))
     return fail(errc::peer_lost, "the peer has not closed the link before this one");
@@ -110,9 +112,10 @@ void ucx_peers::left(const ucx_message& message) {
   if (!peer->endpoint)
     return;
   // One made ahead was bound by UCX to the first that came.
-  const bool present = head->peer_link != 0 ? head->peer_link == peer->link
-                       : peer->met          ? head->link == peer->peer_link
-                                            : connecting_ == ucx_connecting::ahead;
+  const bool present = peer->is_gone()        ? true
+                       : head->peer_link != 0 ? head->peer_link == peer->link
+                       : peer->met            ? head->link == peer->peer_link
+                                              : connecting_ == ucx_connecting::ahead;
   if (present)
     broken_.push_back({peer, peer->link, {errc::peer_lost, "the peer closed the link"}, true});
 }
@@ -127,6 +130,9 @@ bool ucx_peers::end_broken() {
         closing_.push_back({one.peer->card.life, one.link, std::move(one.peer->endpoint),
                             std::make_shared<bool>(false), clock::now() + last_words, true});
       end(one.peer, one.why);
+      // Over shared memory a link hardly breaks but with its peer.
+      if (!one.by_bye)
+        std::erase(unconnected_, one.peer);
     }
     // What the peer sent before it died may still be on its way.
     for (auto& left : closing_)
@@ -140,7 +146,7 @@ void ucx_peers::end(const shared_peer& peer, const error& why) {
   peer->endpoint.reset();
   peer->link = 0;
   peer->met = false;
-  if (connecting_ == ucx_connecting::ahead && !peer->forgotten)
+  if (connecting_ == ucx_connecting::ahead && !peer->forgotten && !peer->is_gone())
     unconnected_.push_back(peer);
   // What is asked for anew waits from its own beginning.
   peer->reading = {};
@@ -148,12 +154,16 @@ void ucx_peers::end(const shared_peer& peer, const error& why) {
   ended_(peer, why);
 }
 
+void ucx_peers::say_bye(const ucx_peer& peer, std::uint64_t link) const {
+  const bye_head bye{life_.value, link, peer.met ? peer.peer_link : 0};
+  peer.endpoint->send(static_cast<unsigned>(lane_message::bye), head_bytes(bye), {});
+}
+
 /// The receiver confirms a flush, so that what went before it has arrived.
 void ucx_peers::leave(ucx_peer& peer, bool answered) {
   if (!peer.endpoint)
     return;
-  const bye_head bye{life_.value, peer.link, peer.met ? peer.peer_link : 0};
-  peer.endpoint->send(static_cast<unsigned>(lane_message::bye), head_bytes(bye), {});
+  say_bye(peer, peer.link);
   auto flushed = std::make_shared<bool>(false);
   peer.endpoint->flush([flushed](ucs_status_t) { *flushed = true; });
   const bool stays = connecting_ == ucx_connecting::ahead && !answered && peer.staged == 0;
@@ -235,8 +245,11 @@ bool ucx_peers::is_watching() const noexcept {
 }
 
 void ucx_peers::leave_all() {
-  for (const auto& [life, peer] : peers_)
+  for (const auto& [life, peer] : peers_) {
+    if (peer->endpoint)
+      say_bye(*peer, bye_head::for_good);
     leave(*peer);
+  }
 }
 
 void ucx_peers::close() {

@@ -44,6 +44,8 @@ struct ucx_peer {
   void send(lane_message id, const pull_head& head, std::string body = {}) const;
   /// Whether anything is outstanding that only this peer can bring on.
   [[nodiscard]] bool is_awaited() const noexcept { return expected + unconfirmed > 0; }
+  /// Whether it has shut down. (Its next life is another peer.)
+  [[nodiscard]] bool is_gone() const noexcept { return peer_left == bye_head::for_good; }
 };
 
 /// When endpoints are made and closed.
@@ -108,7 +110,7 @@ public:
   void watch(clock::time_point now);
   [[nodiscard]] bool is_watching() const noexcept;
 
-  /// Closes all links, with last words.
+  /// Closes all links for good, with last words.
   void leave_all();
   /// Closes at once what is left of any link.
   void close();
@@ -137,6 +139,7 @@ private:
   void end(const shared_peer& peer, const error& why);
   /// @param answered  the peer closes its endpoint too, or has.
   void leave(ucx_peer& peer, bool answered = false);
+  void say_bye(const ucx_peer& peer, std::uint64_t link) const;
   [[nodiscard]] bool is_kept(incarnation life) const noexcept;
   void close_left(incarnation life);
   void close_ended(clock::time_point now);
