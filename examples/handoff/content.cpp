@@ -176,10 +176,13 @@ std::uint64_t check_request(const rank_cache& cache, std::size_t request) {
   return wrong;
 }
 
-void rewrite_request(const rank_cache& cache, std::size_t request) {
-  for_each_block(cache, request, [](std::span<std::byte> block) {
+std::vector<std::span<std::byte>> rewrite_request(const rank_cache& cache, std::size_t request) {
+  std::vector<std::span<std::byte>> written;
+  for_each_block(cache, request, [&](std::span<std::byte> block) {
     std::memset(block.data(), std::to_integer<int>(rewritten), block.size());
+    written.push_back(block);
   });
+  return written;
 }
 
 wrong_bytes check_rewritten(const rank_cache& cache, const std::vector<bool>& ended) {

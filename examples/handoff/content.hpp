@@ -48,7 +48,10 @@ void write_requests(const rank_cache& cache);
 
 /// Rewrites all blocks of a request with `rewritten`, as an engine does that gives them to another
 /// one.
-void rewrite_request(const rank_cache& cache, std::size_t request);
+///
+/// @returns what was written.
+[[nodiscard]] std::vector<std::span<std::byte>> rewrite_request(const rank_cache& cache,
+                                                                std::size_t request);
 
 /// Checks a rank whose requests were rewritten when they ended: nobody may have written their
 /// blocks since, nor those that no request had.

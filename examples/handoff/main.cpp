@@ -87,7 +87,7 @@ int main(int argc, char** argv) {
   app.add_flag(
          "--reuse", given.settings.reuse,
          "Let ranks check and rewrite the blocks of each request as soon as it has ended, and "
-         "look at the end whether anything is left of it (host memory only)")
+         "look at the end whether anything is left of it")
       ->excludes("--dump");
   app.add_option("--tcp", given.settings.tcp_devices,
                  "Let the ucx lane use tcp on these network devices, e.g. lo");

@@ -115,7 +115,7 @@ private:
   void finish(const std::string& dump);
   void stop();
 
-  void reuse_blocks(std::size_t index, const outcome& ended);
+  expected<> reuse_blocks(std::size_t index, const outcome& ended);
   std::string await_leftovers();
   void watch_outcomes();
   void report(std::size_t index, const outcome& ended);
@@ -176,9 +176,6 @@ rank_process::rank_process(control_channel& channel, const json& start, scenario
 }
 
 expected<> rank_process::make_pools(const json& start) {
-  if (reuse_ && run_.memory[self_.side].on_gpu())
-    return fail(errc::invalid_argument, "--reuse: {}.memory is on a GPU; take host memory",
-                to_string(self_.side));
   const auto gpu = start.at("gpu").get<int>();
   auto memory = rank_memory::create(run_.memory[self_.side].place, gpu, layout_);
   if (!memory)
@@ -390,7 +387,8 @@ void rank_process::report(std::size_t index, const outcome& ended) {
     reported_[index] = true;
     states_[index] = ended.state;
     if (reuse_)
-      reuse_blocks(index, ended);
+      if (auto reused = reuse_blocks(index, ended); !reused)
+        say({{"event", "failed"}, {"text", to_string(reused.error())}});
   }
   auto message = describe(ended);
   message["event"] = "outcome";
@@ -405,10 +403,16 @@ void rank_process::report(std::size_t index, const outcome& ended) {
 }
 
 /// With `states_mutex_` held.
-void rank_process::reuse_blocks(std::size_t index, const outcome& ended) {
-  if (self_.side == instance_role::generation && ended.completed())
+expected<> rank_process::reuse_blocks(std::size_t index, const outcome& ended) {
+  if (self_.side == instance_role::generation && ended.completed()) {
+    if (auto read = memory_->download(); !read)
+      return read;
     mismatched_ += check_request(cache(), index);
-  rewrite_request(cache(), index);
+  }
+  for (const auto& block : rewrite_request(cache(), index))
+    if (auto written = memory_->upload(block); !written)
+      return written;
+  return {};
 }
 
 /// Waits until nothing is left of any request and the process holds no more than it did before the

@@ -83,6 +83,13 @@ expected<> rank_memory::upload() const {
   return {};
 }
 
+expected<> rank_memory::upload(std::span<const std::byte> part) const {
+  for (std::size_t i = 0; i < on_gpu_.size(); ++i)
+    if (part.data() >= view_[i].data() && part.data() < view_[i].data() + view_[i].size())
+      return copy_now(on_gpu_[i] + (part.data() - view_[i].data()), part.data(), part.size());
+  return {};
+}
+
 expected<> rank_memory::download() const {
   for (std::size_t i = 0; i < on_gpu_.size(); ++i)
     if (auto done = copy_now(view_[i].data(), on_gpu_[i], view_[i].size()); !done)

@@ -33,6 +33,8 @@ public:
 
   /// Brings the view's bytes into the pools.
   [[nodiscard]] expected<> upload() const;
+  /// Brings a part of the view into its pool.
+  [[nodiscard]] expected<> upload(std::span<const std::byte> part) const;
   /// Brings the pools' bytes into the view.
   [[nodiscard]] expected<> download() const;
 
