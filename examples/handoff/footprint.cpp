@@ -1,11 +1,14 @@
 #include "examples/handoff/footprint.hpp"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -16,6 +19,30 @@ namespace {
 std::size_t entries_of(const char* folder) {
   const std::filesystem::directory_iterator all{folder};
   return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+/// The TCP sockets of this network namespace by inode: their ports and states.
+std::map<std::string, std::string> tcp_sockets() {
+  static constexpr std::array states{"?",          "established", "syn-sent",  "syn-received",
+                                     "fin-wait-1", "fin-wait-2",  "time-wait", "closed",
+                                     "close-wait", "last-ack",    "listening", "closing"};
+  const auto port = [](const std::string& address) {
+    return std::stoul(address.substr(address.rfind(':') + 1), nullptr, 16);
+  };
+  std::map<std::string, std::string> found;
+  std::ifstream table{"/proc/self/net/tcp"};
+  std::string line;
+  std::getline(table, line); // heads of columns
+  while (std::getline(table, line)) {
+    std::istringstream words{line};
+    const std::vector<std::string> word{std::istream_iterator<std::string>{words}, {}};
+    if (word.size() < 10)
+      continue;
+    const auto state = std::stoul(word[3], nullptr, 16);
+    found[word[9]] = fmt::format("tcp {} to {} {}", port(word[1]), port(word[2]),
+                                 states.at(state < states.size() ? state : 0));
+  }
+  return found;
 }
 
 std::size_t more(std::size_t now, std::size_t before) noexcept {
@@ -55,11 +82,17 @@ std::string to_string(const footprint& one) {
 
 std::string describe_descriptors() {
   std::map<std::string, std::size_t> kinds;
+  const auto tcp = tcp_sockets();
   for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) {
     std::error_code gone;
     auto target = std::filesystem::read_symlink(entry, gone).string();
     // "socket:[4711]", "anon_inode:[eventfd]", "/memfd:name (deleted)".
-    if (const auto number = target.find(":["); number != std::string::npos && target[0] != 'a')
+    if (const auto one = target.starts_with("socket:[")
+                             ? tcp.find(target.substr(8, target.size() - 9))
+                             : tcp.end();
+        one != tcp.end())
+      target = one->second;
+    else if (const auto number = target.find(":["); number != std::string::npos && target[0] != 'a')
       target.erase(number);
     ++kinds[target];
   }
