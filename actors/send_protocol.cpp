@@ -229,7 +229,9 @@ bool send_protocol::grant(receiver& to, std::uint32_t index) {
     message.aux = slice.aux;
   auto right = backend_.grant({to.peer, message.ranges, message.blocks});
   if (!right) {
-    end(attempt_failure{right.error(), false});
+    end(attempt_failure{error{right.error().code,
+                              fmt::format("request {}: {}", spec_.request, right.error().text)},
+                        false});
     return false;
   }
   message.right = *right;

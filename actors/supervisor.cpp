@@ -40,8 +40,10 @@ expected<> supervisor::admit(request_id request, instance_role side) const {
 expected<supervisor::record> supervisor::open(time_point now, request_id request,
                                               std::chrono::milliseconds timeout) {
   if (records_.size() >= options_.live_requests)
-    return fail(errc::out_of_resources, "request {}: {} requests are in flight; try again later",
-                request, records_.size());
+    return fail(errc::out_of_resources,
+                "request {}: {} requests are in flight on {} rank {}, all that "
+                "transceiver_options::live_requests allows; wait until some have ended, or raise it",
+                request, records_.size(), to_string(layout_.role), layout_.rank);
   record entry;
   entry.begin = now;
   entry.deadline = now + timeout;

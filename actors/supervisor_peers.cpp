@@ -105,9 +105,10 @@ void supervisor::called_early(time_point now, request_id request, std::uint32_t 
         early_.erase(request);
       return refuse(call.peer, request, call.pull(),
                     {errc::out_of_resources,
-                     fmt::format("{} pull requests wait at the context rank for their requests to "
-                                 "be offered; try again later",
-                                 early_count_)});
+                     fmt::format("context rank {}: {} pull requests wait for their requests to be "
+                                 "offered, all that transceiver_options::early_requests allows; ask "
+                                 "later, or raise it",
+                                 layout_.rank, early_count_)});
     }
     ++early_count_;
   }
