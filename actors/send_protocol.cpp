@@ -229,9 +229,9 @@ bool send_protocol::grant(receiver& to, std::uint32_t index) {
     message.aux = slice.aux;
   auto right = backend_.grant({to.peer, message.ranges, message.blocks});
   if (!right) {
-    end(attempt_failure{error{right.error().code,
-                              fmt::format("request {}: {}", spec_.request, right.error().text)},
-                        false});
+    end(attempt_failure{
+        error{right.error().code, fmt::format("request {}: {}", spec_.request, right.error().text)},
+        false});
     return false;
   }
   message.right = *right;
@@ -261,10 +261,11 @@ void send_protocol::acknowledged(incarnation peer, const slice_done& message) {
     ++dropped_;
     return;
   }
+  // First of all: should this session crash, the next one knows.
+  backend_.report(slice_receipt{from->call.receiver_rank, message.pull, message.slice});
   if (const auto granted = from->granted.extract(message.slice))
     backend_.revoke(granted.mapped());
   from->done.insert(message.slice);
-  backend_.report(slice_receipt{from->call.receiver_rank, message.pull, message.slice});
   release_if_read(message.slice);
   pass_once(probe_point::done);
   finish_if_complete();

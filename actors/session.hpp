@@ -74,6 +74,7 @@ struct receive_spec {
 struct receiver_call {
   incarnation peer;
   std::variant<pull_request, nothing_to_pull> message;
+  bool gone = false; ///< that incarnation will not come back; for the supervisor
 
   [[nodiscard]] pull_id pull() const noexcept {
     return std::visit([](const auto& m) { return m.pull; }, message);

@@ -29,8 +29,8 @@ supervisor::supervisor(rank_layout layout, transceiver_options options, supervis
 
 expected<> supervisor::admit(request_id request, instance_role side) const {
   // Later slices of a live request still come while a shutdown drains.
-  if (refusing_ && !records_.contains(request))
-    return fail(errc::shutting_down, "request {}: this rank is shutting down", request);
+  if (refusal_ && !records_.contains(request))
+    return fail(refusal_->code, "request {}: {}", request, refusal_->text);
   if (layout_.role != side)
     return fail(errc::invalid_argument, "request {}: this is a {} rank, the call is for a {} rank",
                 request, to_string(layout_.role), to_string(side));
@@ -40,10 +40,11 @@ expected<> supervisor::admit(request_id request, instance_role side) const {
 expected<supervisor::record> supervisor::open(time_point now, request_id request,
                                               std::chrono::milliseconds timeout) {
   if (records_.size() >= options_.live_requests)
-    return fail(errc::out_of_resources,
-                "request {}: {} requests are in flight on {} rank {}, all that "
-                "transceiver_options::live_requests allows; wait until some have ended, or raise it",
-                request, records_.size(), to_string(layout_.role), layout_.rank);
+    return fail(
+        errc::out_of_resources,
+        "request {}: {} requests are in flight on {} rank {}, all that "
+        "transceiver_options::live_requests allows; wait until some have ended, or raise it",
+        request, records_.size(), to_string(layout_.role), layout_.rank);
   record entry;
   entry.begin = now;
   entry.deadline = now + timeout;
@@ -304,6 +305,24 @@ std::optional<request_state> supervisor::state_of(request_id request) const {
   return std::nullopt;
 }
 
+void supervisor::refuse_new() {
+  if (!refusal_)
+    refusal_ = error{errc::shutting_down, fmt::format("{} rank {} is shutting down",
+                                                      to_string(layout_.role), layout_.rank)};
+}
+
+void supervisor::break_down(const error& reason) {
+  const auto name = fmt::format("{} rank {}", to_string(layout_.role), layout_.rank);
+  refusal_ =
+      error{reason.code, fmt::format("{} has failed, start it again: {}", name, reason.text)};
+  for (auto& [id, entry] : records_)
+    condemn(entry, *refusal_);
+  for (const auto& [id, waiting] : std::exchange(early_, {}))
+    for (const auto& [rank, early] : waiting)
+      refuse(early.call.peer, id, early.call.pull(), *refusal_);
+  early_count_ = 0;
+}
+
 void supervisor::cancel_all() {
   for (auto& [id, entry] : records_)
     condemn(entry,
@@ -415,7 +434,7 @@ void supervisor::retry_or_condemn(time_point now, record& entry, const attempt_f
   entry.last_failure = failure.reason;
   while (!entry.restarts.empty() && now - entry.restarts.front() > policy.window)
     entry.restarts.pop_front();
-  if (!failure.may_retry || refusing_ || entry.restarts.size() >= policy.budget) {
+  if (!failure.may_retry || refusal_ || entry.restarts.size() >= policy.budget) {
     condemn(entry, failure.reason);
     return;
   }
@@ -567,10 +586,7 @@ void supervisor::sweep(time_point now) {
     if (now >= entry.deadline) {
       condemn(entry, deadline_error(entry));
     } else if (entry.at == phase::backing_off && now >= entry.resume_at) {
-      if (side_of(entry) == instance_role::context)
-        begin_send(entry);
-      else
-        begin_receive(entry);
+      resume(entry);
     }
     if (!entry.verdict && side_of(entry) == instance_role::context && places_.decision(entry.begin))
       look_for_departed(now, entry);

@@ -130,9 +130,12 @@ public:
   [[nodiscard]] time_point deadline_of(time_point now, request_id request) const;
   [[nodiscard]] std::optional<request_state> state_of(request_id request) const;
   /// Refuses new work from now on; live requests go on.
-  void refuse_new() noexcept { refusing_ = true; }
+  void refuse_new();
   /// Ends every live request with `shutting_down`.
   void cancel_all();
+  /// Ends every live request, and answers whoever waits for one, with the reason; refuses new work
+  /// with it from now on. Once.
+  void break_down(const error& reason);
 
   // -- events ----
 
@@ -269,6 +272,9 @@ private:
   /// Whether the deadline of a receiver that asked early has passed; then its request is refused.
   [[nodiscard]] bool gave_up_waiting(time_point now, request_id request, std::uint32_t receiver,
                                      const early_call& early);
+  /// Starts the next attempt, unless a receiver was lost that the last one did not live to look
+  /// after.
+  void resume(record& entry);
   /// A live send that waits for a receiver which was lost cannot end well.
   void look_for_departed(time_point now, record& entry);
   /// Whether a receiver has acknowledged all slices, the last one among them.
@@ -313,7 +319,7 @@ private:
   std::size_t live_sends_ = 0;
   std::size_t unnumbered_ = 0; ///< live sends that wait for their first slice
   time_point next_due_ = time_point::max();
-  bool refusing_ = false;
+  std::optional<error> refusal_; ///< of all new work
 };
 
 } // namespace baton

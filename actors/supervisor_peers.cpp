@@ -56,9 +56,8 @@ void supervisor::called(time_point now, request_id request, std::uint32_t receiv
   if (const auto* ended = ended_before_.find(request))
     return refuse(call.peer, request, call.pull(),
                   ended->failure ? *ended->failure : handed_over(request));
-  if (refusing_)
-    return refuse(call.peer, request, call.pull(),
-                  {errc::shutting_down, "the context rank is shutting down"});
+  if (refusal_)
+    return refuse(call.peer, request, call.pull(), *refusal_);
   called_early(now, request, receiver, std::move(call));
 }
 
@@ -103,12 +102,13 @@ void supervisor::called_early(time_point now, request_id request, std::uint32_t 
     if (early_count_ >= options_.early_requests) {
       if (waiting.empty())
         early_.erase(request);
-      return refuse(call.peer, request, call.pull(),
-                    {errc::out_of_resources,
-                     fmt::format("context rank {}: {} pull requests wait for their requests to be "
-                                 "offered, all that transceiver_options::early_requests allows; ask "
-                                 "later, or raise it",
-                                 layout_.rank, early_count_)});
+      return refuse(
+          call.peer, request, call.pull(),
+          {errc::out_of_resources,
+           fmt::format("context rank {}: {} pull requests wait for their requests to be "
+                       "offered, all that transceiver_options::early_requests allows; ask "
+                       "later, or raise it",
+                       layout_.rank, early_count_)});
     }
     ++early_count_;
   }
@@ -215,9 +215,11 @@ void supervisor::link_lost(time_point now, const link_loss& loss) {
   for (auto& [id, entry] : records_) {
     if (entry.at == phase::running)
       backend_.tell(entry.key, loss);
-    const auto* work = std::get_if<sending>(&entry.work);
+    auto* work = std::get_if<sending>(&entry.work);
     if (!loss.gone || !work)
       continue;
+    for (auto& [rank, call] : work->calls)
+      call.gone = call.gone || call.peer == loss.peer;
     // While a session runs it knows best what was acknowledged.
     if (entry.at != phase::running)
       for (const auto& [rank, call] : work->calls)
@@ -240,6 +242,16 @@ void supervisor::link_lost(time_point now, const link_loss& loss) {
       });
       waiting = waiting->second.empty() ? early_.erase(waiting) : std::next(waiting);
     }
+}
+
+void supervisor::resume(record& entry) {
+  const auto* work = std::get_if<sending>(&entry.work);
+  if (!work)
+    return begin_receive(entry);
+  for (const auto& [rank, call] : work->calls)
+    if (call.gone && !has_all(*work, rank, call))
+      return condemn(entry, generation_rank_lost(rank, entry.result.request));
+  begin_send(entry);
 }
 
 void supervisor::look_for_departed(time_point now, record& entry) {

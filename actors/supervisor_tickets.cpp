@@ -10,7 +10,7 @@ void supervisor::ticket(time_point now, request_id request, std::chrono::millise
   const auto found = records_.find(request);
   const bool live = found != records_.end();
   const bool ended = live ? found->second.verdict || found->second.succeeded
-                          : ended_before_.find(request) != nullptr || refusing_;
+                          : ended_before_.find(request) != nullptr || refusal_;
   if (layout_.role != instance_role::context || ended ||
       ticket_askers_.size() >= options_.early_requests)
     return backend_.answer_ticket(caller, nullptr);

@@ -401,7 +401,20 @@ void transceiver_state::down(const caf::down_msg& message) {
     }
 }
 
+void transceiver_state::look_for_breakdown() {
+  if (broken_)
+    return;
+  if (const auto why = rank_->plane->broken()) {
+    broken_ = true;
+    log().error("the data plane of {} rank {} has failed, and the rank refuses all work from now "
+                "on; start it again: {}",
+                to_string(rank_->layout.role), rank_->layout.rank, to_string(*why));
+    supervisor_->break_down(*why);
+  }
+}
+
 void transceiver_state::sweep() {
+  look_for_breakdown();
   supervisor_->sweep(self_->clock().now());
   if (member_)
     member_->sweep(self_->clock().now());

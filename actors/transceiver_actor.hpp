@@ -111,6 +111,7 @@ private:
   void retire_now(session_key key);
   void lost_link(incarnation peer);
   void warn_of_lost_outcomes();
+  void look_for_breakdown();
   directory_client_actor send_client(directory_errand errand);
   void accept(knock visitor);
   void let_in(const knock& visitor, const introduction& intro);
@@ -140,6 +141,7 @@ private:
   std::deque<knock> visitors_;      ///< came before this rank knew its own instance
   std::optional<error> outcast_;    ///< why this rank cannot join its instance
   std::uint64_t outcomes_lost_ = 0; ///< as last reported in the log
+  bool broken_ = false;             ///< the data plane, as reported in the log
   caller_id last_caller_ = 0;
   std::unordered_map<caller_id, caf::typed_response_promise<outcome>> receivers_;
   std::unordered_map<caller_id, caf::typed_response_promise<bool>> cancellers_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -135,6 +136,11 @@ public:
 
   /// How many leases are granted now.
   [[nodiscard]] virtual std::size_t granted() const noexcept = 0;
+
+  /// Why this plane moves nothing any more, for good: one of its threads failed, say. Nothing while
+  /// it works. What was under way has ended with an error by then, or does so soon; `revoke` and
+  /// `retire` still keep their promises.
+  [[nodiscard]] virtual std::optional<error> broken() const { return std::nullopt; }
 };
 
 } // namespace baton
