@@ -247,6 +247,10 @@ public:
   }
 
   [[nodiscard]] std::size_t granted() const noexcept { return grants_.table().granted(); }
+  [[nodiscard]] std::optional<error> broken() const {
+    auto why = ucx_ ? ucx_->failure() : std::nullopt;
+    return why || !gpu_ ? why : gpu_->failure();
+  }
   [[nodiscard]] const std::string& manifest() const noexcept { return manifest_; }
   [[nodiscard]] const memory_pool& pool(std::size_t index) const noexcept { return pools_[index]; }
 
@@ -490,6 +494,10 @@ void rank_plane::retire(session_key owner, std::function<void()> done) {
 
 std::size_t rank_plane::granted() const noexcept {
   return impl_->granted();
+}
+
+std::optional<error> rank_plane::broken() const {
+  return impl_->broken();
 }
 
 } // namespace baton

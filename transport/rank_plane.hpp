@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,6 +95,7 @@ public:
             std::function<void(expected<pull_stats>)> done) override;
   void retire(session_key owner, std::function<void()> done) override;
   [[nodiscard]] std::size_t granted() const noexcept override;
+  [[nodiscard]] std::optional<error> broken() const override;
 
 private:
   class impl;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <utility>
 
 namespace baton {
@@ -18,7 +19,25 @@ constexpr unsigned most_idle_calls = 16;
 /// Which part of the time for which nothing has happened it may not listen.
 constexpr int deaf_part = 8;
 
+/// Returns whether `action` returned; if it threw, the source knows.
+template <class Action>
+bool guarded(progress_source& source, Action action) noexcept {
+  try {
+    action();
+    return true;
+  } catch (const std::exception& err) {
+    source.failed(err.what());
+  } catch (...) {
+    source.failed("not a std::exception");
+  }
+  return false;
+}
+
 } // namespace
+
+void progress_source::failed(const std::string&) noexcept {
+  std::terminate();
+}
 
 expected<std::unique_ptr<data_thread>> data_thread::start(progress_source& source) {
   auto tasks = task_queue::create();
@@ -43,15 +62,14 @@ void data_thread::stop() {
   thread_.request_stop();
   tasks_->post([] {});
   thread_.join();
-  tasks_->close();
+  while (!guarded(source_, [this] { tasks_->close(); })) {
+  }
 }
 
 void data_thread::run(const std::stop_token& stop) {
   auto last = clock::now();
   while (!stop.stop_requested()) {
-    const bool ran = tasks_->run();
-    const bool moved = source_.progress();
-    if (ran || moved) {
+    if (work()) {
       last = clock::now();
       idle_calls_ = 0;
       continue;
@@ -59,6 +77,16 @@ void data_thread::run(const std::stop_token& stop) {
     if (const auto idle = clock::now() - last; idle >= alert)
       sleep(std::chrono::duration_cast<std::chrono::microseconds>(idle));
   }
+}
+
+bool data_thread::work() {
+  bool ran = false;
+  bool moved = false;
+  guarded(source_, [&] {
+    ran = tasks_->run();
+    moved = source_.progress();
+  });
+  return ran || moved;
 }
 
 void data_thread::sleep(std::chrono::microseconds idle) {

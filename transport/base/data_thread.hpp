@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
 
 #include "messages/error.hpp"
@@ -18,7 +19,11 @@ public:
   /// Does what can be done now without waiting.
   ///
   /// @returns whether that was anything.
-  virtual bool progress() noexcept = 0;
+  virtual bool progress() = 0;
+  /// `progress`, or a task, has thrown. Called on the thread, which goes on after it: the source
+  /// ends what is under way with an error, and begins nothing any more. A source that cannot do
+  /// that ends the process.
+  virtual void failed(const std::string& what) noexcept;
   /// Readable when there is something to do, after `arm` returned true; -1 for none.
   [[nodiscard]] virtual int descriptor() const noexcept = 0;
   [[nodiscard]] virtual bool arm() noexcept = 0;
@@ -59,6 +64,8 @@ public:
 private:
   data_thread(progress_source& source, std::unique_ptr<task_queue> tasks);
   void run(const std::stop_token& stop);
+  /// Runs what was posted and what the source has to do. @returns whether there was anything.
+  [[nodiscard]] bool work();
   void sleep(std::chrono::microseconds idle);
   [[nodiscard]] bool doze(int descriptor, std::optional<std::chrono::microseconds> limit) const;
 

@@ -2,8 +2,10 @@
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -40,9 +42,21 @@ bool task_queue::run() {
     taken.swap(tasks_);
     any_.store(false, std::memory_order_relaxed);
   }
-  for (auto& work : taken)
-    work();
+  for (auto work = taken.begin(); work != taken.end(); ++work)
+    try {
+      (*work)();
+    } catch (...) {
+      put_back({std::make_move_iterator(work + 1), std::make_move_iterator(taken.end())});
+      throw;
+    }
   return !taken.empty();
+}
+
+void task_queue::put_back(std::vector<task> rest) {
+  const std::lock_guard lock{mutex_};
+  std::ranges::move(tasks_, std::back_inserter(rest));
+  tasks_ = std::move(rest);
+  any_.store(!tasks_.empty(), std::memory_order_release);
 }
 
 bool task_queue::before_sleep() {

@@ -25,7 +25,8 @@ public:
   /// @returns whether it will run.
   bool post(task work);
 
-  /// Runs what is queued, in order; tasks posted meanwhile wait for the next call.
+  /// Runs what is queued, in order; tasks posted meanwhile wait for the next call. If one throws,
+  /// so does this; the others stay queued.
   ///
   /// @returns whether there was any.
   bool run();
@@ -42,6 +43,7 @@ public:
   void close();
 
 private:
+  void put_back(std::vector<task> rest);
   explicit task_queue(unique_fd event) : event_{std::move(event)} {}
 
   unique_fd event_;

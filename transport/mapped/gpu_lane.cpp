@@ -3,12 +3,14 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include "transport/base/data_thread.hpp"
+#include "transport/base/failure_note.hpp"
 #include "transport/session/event_waits.hpp"
 
 namespace baton {
@@ -85,12 +87,16 @@ public:
   }
 
   void install(copy_engine engine) {
+    device_ = engine.options().device;
     thread_->post([this, held = std::make_shared<copy_engine>(std::move(engine))] {
       engine_.emplace(std::move(*held));
     });
   }
 
   void pull(pull_order order, std::shared_ptr<gpu_peer> source) {
+    if (auto why = failure_.get())
+      return order.done(fail(std::move(*why)));
+    order.done = watched(std::move(order.done));
     auto task =
         std::make_shared<gpu_pull>(std::move(order), ledger_, std::move(source), cancel_pull_);
     if (!task->begin(task))
@@ -102,7 +108,10 @@ public:
   }
 
   void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
-    auto wait = std::make_shared<event_wait>(owner, event, std::move(done), ledger_, cancel_wait_);
+    if (auto why = failure_.get())
+      return done(fail(std::move(*why)));
+    auto wait =
+        std::make_shared<event_wait>(owner, event, watched(std::move(done)), ledger_, cancel_wait_);
     if (!wait->begin())
       return;
     const auto complete = is_complete(event);
@@ -114,7 +123,18 @@ public:
       wait->finish(fail(shutting_down));
   }
 
-  bool progress() noexcept override {
+  [[nodiscard]] std::optional<error> failure() const { return failure_.get(); }
+
+  void failed(const std::string& what) noexcept override {
+    const error why{errc::transport_failed,
+                    fmt::format("the data thread of the GPU threw an exception: {}", what)};
+    failure_.set(why);
+    waits_.cancel_all(why);
+    for (const auto& [ticket, task] : flights_)
+      engine_->abort(ticket);
+  }
+
+  bool progress() override {
     bool any = waits_.look();
     if (engine_)
       for (const auto& report : engine_->poll()) {
@@ -138,6 +158,26 @@ public:
   }
 
 private:
+  template <class Result>
+  std::function<void(expected<Result>)> watched(std::function<void(expected<Result>)> done) {
+    return [this, done = std::move(done)](expected<Result> result) {
+      if (!result && result.error().code == errc::gpu_failed)
+        look_at_gpu(result.error());
+      done(std::move(result));
+    };
+  }
+
+  /// After some errors nothing works in a CUDA context, not even what has to do with none.
+  void look_at_gpu(const error& why) {
+    const int device = device_;
+    if (device < 0)
+      return;
+    const auto unrelated = gpu_event::create(device);
+    if (!unrelated && unrelated.error().code == errc::gpu_failed)
+      failure_.set(
+          {errc::gpu_failed, fmt::format("GPU {} does not work any more: {}", device, why.text)});
+  }
+
   void begin(const std::shared_ptr<gpu_pull>& task) {
     if (task->aborted())
       return task->end(fail(errc::cancelled, "the pull was cancelled"));
@@ -192,6 +232,8 @@ private:
   std::unordered_map<copy_ticket, std::shared_ptr<gpu_pull>> flights_;
   std::unique_ptr<data_thread> thread_;
   bool stopped_ = false;
+  std::atomic<int> device_{-1}; ///< of the engine, which has worked
+  failure_note failure_;
   const gpu_pull::canceller cancel_pull_ = [this](std::shared_ptr<gpu_pull> task) {
     thread_->post([this, task = std::move(task)] {
       if (task->ticket)
@@ -228,6 +270,10 @@ void gpu_lane::pull(pull_order order, std::shared_ptr<gpu_peer> source) {
 
 void gpu_lane::when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
   impl_->when(owner, event, std::move(done));
+}
+
+std::optional<error> gpu_lane::failure() const {
+  return impl_->failure();
 }
 
 } // namespace baton

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "gpu/copy_engine.hpp"
 #include "gpu/event.hpp"
@@ -34,6 +35,10 @@ public:
 
   /// See `data_plane::when`.
   void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done);
+
+  /// Why this lane moves nothing any more: its GPU does not work, or its thread ran into an
+  /// exception.
+  [[nodiscard]] std::optional<error> failure() const;
 
 private:
   class impl;

@@ -19,8 +19,8 @@ bool event_wait::begin() {
 }
 
 void event_wait::finish(expected<> result) {
+  const leaving at_the_end{ledger_, session_, this};
   std::exchange(done_, nullptr)(std::move(result));
-  ledger_.leave(session_, this);
 }
 
 void event_wait::abort() noexcept {

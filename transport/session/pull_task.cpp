@@ -17,6 +17,8 @@ bool pull_task::begin(const std::shared_ptr<pull_task>& self) {
 
 void pull_task::finish(expected<> result) {
   const auto done = std::exchange(order_.done, nullptr);
+  // Also when the caller's callback throws, although it must not.
+  const leaving at_the_end{ledger_, order_.session, this};
   if (result) {
     pull_stats stats;
     stats.bytes = stream_.bytes();
@@ -29,7 +31,6 @@ void pull_task::finish(expected<> result) {
   } else {
     done(fail(std::move(result.error())));
   }
-  ledger_.leave(order_.session, this);
 }
 
 void pull_task::refuse(error why) {

@@ -54,4 +54,19 @@ private:
   retired_keys retired_;
 };
 
+/// Leaves a session at the end of a scope.
+class leaving {
+public:
+  leaving(session_ledger& ledger, session_key session, const abortable* job) noexcept
+      : ledger_{ledger}, session_{session}, job_{job} {}
+  ~leaving() { ledger_.leave(session_, job_); }
+  leaving(const leaving&) = delete;
+  leaving& operator=(const leaving&) = delete;
+
+private:
+  session_ledger& ledger_;
+  session_key session_;
+  const abortable* job_;
+};
+
 } // namespace baton

@@ -9,6 +9,7 @@
 
 #include "gpu/device.hpp"
 #include "transport/base/data_thread.hpp"
+#include "transport/base/failure_note.hpp"
 #include "transport/ucx/gpu_mover.hpp"
 #include "transport/ucx/host_mover.hpp"
 #include "transport/ucx/owner.hpp"
@@ -141,7 +142,7 @@ public:
     if (device_)
       scope.emplace(*device_);
     thread_->stop();
-    reader_.cancel_all();
+    reader_.end_all({errc::cancelled, "the rank is shutting down"});
     owner_.end_all({errc::peer_lost, "the owner is shutting down"});
     finish_moves();
     reader_.deliver();
@@ -169,7 +170,7 @@ public:
       return;
     if (task->stream().bytes() == 0)
       return task->finish({});
-    if (!thread_->post([this, task] { reader_.start(task); }))
+    if (!thread_->post([this, task] { begin(task); }))
       task->finish(fail(errc::cancelled, "the rank is shutting down"));
   }
 
@@ -177,7 +178,18 @@ public:
     thread_->post([this, right] { owner_.revoked(right); });
   }
 
-  bool progress() noexcept override {
+  [[nodiscard]] std::optional<error> failure() const { return failure_.get(); }
+
+  /// UCX goes on, so that peers hear of it and the chunks under way come to their ends.
+  void failed(const std::string& what) noexcept override {
+    const error why{errc::transport_failed,
+                    fmt::format("the data thread of the ucx lane threw an exception: {}", what)};
+    failure_.set(why);
+    reader_.end_all(why);
+    owner_.end_all({errc::peer_lost, "the data thread of the owner failed"});
+  }
+
+  bool progress() override {
     // What came in the round before: whoever was granted something was introduced before, and that
     // has been posted by now.
     bool any = owner_.read_mail();
@@ -220,6 +232,18 @@ public:
   }
 
 private:
+  void begin(const std::shared_ptr<pull_task>& task) {
+    if (auto why = failure_.get())
+      return task->finish(fail(std::move(*why)));
+    try {
+      reader_.start(task);
+    } catch (const std::exception& err) {
+      if (!reader_.cancel(*task))
+        task->finish(fail(errc::transport_failed, "the pull could not begin: {}", err.what()));
+      throw;
+    }
+  }
+
   static ucs_memory_type_t memory_of(const ucx_settings& settings) noexcept {
     return settings.staging == staging_kind::gpu ? UCS_MEMORY_TYPE_CUDA : UCS_MEMORY_TYPE_HOST;
   }
@@ -276,6 +300,7 @@ private:
   std::string address_;
   std::unique_ptr<data_thread> thread_;
   std::atomic<bool> stopped_{false};
+  failure_note failure_;
   const ucx_pull::canceller cancel_ = [this](std::shared_ptr<pull_task> task) {
     thread_->post([this, task = std::move(task)] { reader_.cancel(*task); });
   };
@@ -338,6 +363,10 @@ void ucx_lane::pull(pull_order order) {
 
 void ucx_lane::revoked(const lease& right) {
   impl_->revoked(right);
+}
+
+std::optional<error> ucx_lane::failure() const {
+  return impl_->failure();
 }
 
 } // namespace baton

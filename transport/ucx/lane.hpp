@@ -81,6 +81,9 @@ public:
   /// Tells that a lease, which a pull may be using, was revoked.
   void revoked(const lease& right);
 
+  /// Why this lane moves nothing any more: its thread ran into an exception.
+  [[nodiscard]] std::optional<error> failure() const;
+
 private:
   class impl;
   explicit ucx_lane(std::unique_ptr<impl> state);

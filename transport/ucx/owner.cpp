@@ -59,10 +59,13 @@ void ucx_owner::pull(const ucx_message& message) noexcept {
 }
 
 bool ucx_owner::read_mail() {
-  const auto mail = std::exchange(inbox_, {});
-  for (const auto& letter : mail)
+  const auto letters = inbox_.size();
+  for (auto left = letters; left > 0; --left) {
+    const auto letter = std::move(inbox_.front());
+    inbox_.pop_front();
     letter();
-  return !mail.empty();
+  }
+  return letters > 0;
 }
 
 void ucx_owner::begin(const lane_pull& call) {

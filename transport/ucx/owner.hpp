@@ -94,7 +94,7 @@ private:
   chunk_mover& mover_;
   const std::size_t chunk_bytes_;
   std::map<key, outgoing> serving_;
-  std::vector<std::function<void()>> inbox_;
+  std::deque<std::function<void()>> inbox_;
   std::deque<key> ready_; ///< those with credits and chunks left
   std::uint64_t dropped_ = 0;
 };

@@ -74,9 +74,12 @@ std::size_t ucx_reader::reserve(ucx_peer& peer, std::size_t wanted) noexcept {
   return given;
 }
 
-void ucx_reader::cancel(const pull_task& task) {
-  if (const auto found = numbers_.find(&task); found != numbers_.end())
-    finish(found->second, fail(errc::cancelled, "the pull was cancelled"), true);
+bool ucx_reader::cancel(const pull_task& task) {
+  const auto found = numbers_.find(&task);
+  if (found == numbers_.end())
+    return false;
+  finish(found->second, fail(errc::cancelled, "the pull was cancelled"), true);
+  return true;
 }
 
 void ucx_reader::lost(const std::shared_ptr<ucx_peer>& peer, const error& why) {
@@ -88,9 +91,9 @@ void ucx_reader::lost(const std::shared_ptr<ucx_peer>& peer, const error& why) {
     finish(number, fail(why), false);
 }
 
-void ucx_reader::cancel_all() {
+void ucx_reader::end_all(const error& why) {
   while (!pulls_.empty())
-    finish(pulls_.begin()->first, fail(errc::cancelled, "the rank is shutting down"), true);
+    finish(pulls_.begin()->first, fail(why), true);
 }
 
 ucx_reader::shared_incoming ucx_reader::find(std::uint64_t reader, std::uint64_t number) noexcept {
@@ -267,10 +270,13 @@ void ucx_reader::finish(std::uint64_t number, expected<> result, bool tell_owner
 }
 
 bool ucx_reader::deliver() {
-  auto taken = std::exchange(ended_, {});
-  for (auto& [task, result] : taken)
+  const bool any = !ended_.empty();
+  while (!ended_.empty()) {
+    auto [task, result] = std::move(ended_.front());
+    ended_.pop_front();
     task->finish(std::move(result));
-  return !taken.empty();
+  }
+  return any;
 }
 
 } // namespace baton

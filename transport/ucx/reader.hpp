@@ -34,10 +34,12 @@ public:
   void start(std::shared_ptr<pull_task> task);
   /// Ends a pull as cancelled; its task is finished when nothing is scattered into its blocks any
   /// more. One that ended before is left alone.
-  void cancel(const pull_task& task);
+  ///
+  /// @returns whether there was one.
+  bool cancel(const pull_task& task);
   /// Ends the pulls from a peer.
   void lost(const std::shared_ptr<ucx_peer>& peer, const error& why);
-  void cancel_all();
+  void end_all(const error& why);
 
   // -- messages
   void chunk(const ucx_message& message) noexcept;
@@ -110,7 +112,7 @@ private:
   std::unordered_map<const pull_task*, std::uint64_t> numbers_;
   std::size_t reserved_ = 0; ///< credits given whose chunk has not begun
   std::deque<std::uint64_t> hungry_;
-  std::vector<ended> ended_;
+  std::deque<ended> ended_;
   std::uint64_t dropped_ = 0;
 };
 
