@@ -28,6 +28,9 @@ namespace baton {
 /// call throws. Every call returns in bounded time: calls that wait for requests soon after these
 /// requests' deadlines, all others within 10 s plus `transceiver_options::clean_up`, however loaded
 /// the machine is.
+///
+/// Should the data plane fail for good (`data_plane::broken`), every request ends with the reason,
+/// and new ones are refused with it: shut this rank down, and start it again.
 class transceiver {
 public:
   /// Starts the rank: spawns the actors, publishes the rank's endpoint and registers it with its

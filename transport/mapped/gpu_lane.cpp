@@ -173,7 +173,9 @@ private:
     if (device < 0)
       return;
     const auto unrelated = gpu_event::create(device);
-    if (!unrelated && unrelated.error().code == errc::gpu_failed)
+    const auto looked =
+        unrelated ? is_complete(unrelated->ref()) : expected<bool>{fail(unrelated.error())};
+    if (!looked && looked.error().code != errc::out_of_resources)
       failure_.set(
           {errc::gpu_failed, fmt::format("GPU {} does not work any more: {}", device, why.text)});
   }
