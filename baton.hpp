@@ -3,6 +3,7 @@
 /// Everything that an engine needs to hand a request's KV cache over: the facade, the real data
 /// plane, the layout. Engines that are made of actors include "actors/actors.hpp" as well.
 
+#include "actors/block_offer.hpp"
 #include "actors/config.hpp"
 #include "actors/options.hpp"
 #include "actors/request.hpp"

@@ -1,6 +1,22 @@
 #include "actors/acquaintance.hpp"
 
+#include "transport/plan/direct_pair.hpp"
+
 namespace baton {
+namespace {
+
+/// Plans for all that two ranks hold both; null if that is nothing.
+expected<std::shared_ptr<const planner>> direct_plans(const rank_layout& source,
+                                                      const rank_layout& destination) {
+  auto pair = make_direct_pair(source, destination);
+  if (!pair)
+    return fail(std::move(pair).error());
+  if (pair->parts.empty())
+    return nullptr;
+  return std::make_shared<const planner>(source, destination, *std::move(pair));
+}
+
+} // namespace
 
 expected<acquaintance> acquaint(const own_instance& own, const source_contact& told,
                                 const introduction& intro) {
@@ -13,11 +29,34 @@ expected<acquaintance> acquaint(const own_instance& own, const source_contact& t
                 "rank {} of '{}' introduces itself with another layout than its directory knows; "
                 "start it again",
                 expected.rank, expected.instance);
+  if (them.layout.role == own.layout().role)
+    return acquaint_alike(own, intro);
   acquaintance result;
   result.card = {them.layout.life, them.layout, them.manifest, nullptr, nullptr};
   result.digest = intro.digest;
   if (told.pair)
     result.card.pull = std::make_shared<const planner>(them.layout, own.layout(), *told.pair);
+  return result;
+}
+
+expected<acquaintance> acquaint_alike(const own_instance& own, const introduction& intro) {
+  const auto& us = own.layout();
+  const auto& them = intro.self.layout;
+  if (them.role != us.role)
+    return fail(errc::invalid_argument, "'{}' is a {} instance, and '{}' is none", us.instance,
+                to_string(us.role), them.instance);
+  if (them.life == us.life)
+    return fail(errc::invalid_argument, "rank {} of '{}' introduces itself to itself", us.rank,
+                us.instance);
+  auto pull = direct_plans(them, us);
+  if (!pull)
+    return fail(std::move(pull).error());
+  auto serve = direct_plans(us, them);
+  if (!serve)
+    return fail(std::move(serve).error());
+  acquaintance result;
+  result.card = {them.life, them, intro.self.manifest, *std::move(pull), *std::move(serve)};
+  result.digest = intro.digest;
   return result;
 }
 

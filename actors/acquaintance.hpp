@@ -18,17 +18,27 @@ struct acquaintance {
   receiver_list receivers;
 };
 
-/// A context rank as its directory described it, and what a generation rank pulls from it.
+/// A rank as its directory described it: a context rank and what a generation rank pulls from it,
+/// or one of the same role, whose blocks are read.
 struct source_contact {
   rank_info rank;
-  std::shared_ptr<const rank_pair> pair; ///< null if nobody of its dp group pulls from it
+  /// Null if nobody of its dp group pulls from it, or if it is of the same role.
+  std::shared_ptr<const rank_pair> pair;
 };
 
-/// Decides, on a generation rank, whether who introduced itself is the context rank that was
-/// meant.
+/// Decides, on a rank that introduced itself, whether who answers is the rank that was meant.
 ///
 /// @returns `peer_lost` for another life, `incompatible_layout` for another layout than described.
 [[nodiscard]] expected<acquaintance> acquaint(const own_instance& own, const source_contact& told,
                                               const introduction& intro);
+
+/// Decides whether this rank and one of the same role can work together. They do so only to read
+/// each other's blocks, without a request (`introduction::for_blocks`): all that both hold, in
+/// either direction.
+///
+/// @returns `invalid_argument` for a rank of the other role or for this one itself,
+///          `incompatible_layout` with the field and both values.
+[[nodiscard]] expected<acquaintance> acquaint_alike(const own_instance& own,
+                                                    const introduction& intro);
 
 } // namespace baton

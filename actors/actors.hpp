@@ -22,6 +22,8 @@ namespace baton {
 using link_actor = caf::typed_actor<
     // Takes an encoded `wire_message` of the other end.
     caf::reacts_to<atom::deliver, std::string>,
+    // The other end, which introduced itself, is up: it can be read from.
+    caf::reacts_to<atom::ready>,
     // INTERNAL: begins to accept; answers our introduction and this end of the link when it is
     // ready.
     caf::replies_to<atom::start>::with<std::string, caf::strong_actor_ptr>,
@@ -89,6 +91,12 @@ using transceiver_actor = caf::typed_actor<
     caf::replies_to<atom::receive, receive_request>::with<outcome>,
     // Generation: starts a receive; answered when it is accepted.
     caf::reacts_to<atom::begin, receive_request>,
+    // Offers blocks; answers the offer that now stands.
+    caf::replies_to<atom::offer, block_offer>::with<standing_offer>,
+    // Takes an offer back; answers true when its blocks are safe to rewrite.
+    caf::replies_to<atom::withdraw, offer_id>::with<bool>,
+    // Takes blocks from an offer; answered when that has ended.
+    caf::replies_to<atom::pull, block_pull>::with<block_outcome>,
     // Answers the ended requests of the side once there are that many, or all that are live now
     // have ended (negative: only then).
     caf::replies_to<atom::fetch, std::uint8_t, std::int64_t>::with<std::vector<outcome>>,
@@ -112,6 +120,8 @@ using transceiver_actor = caf::typed_actor<
     caf::reacts_to<atom::start, std::string>,
     // A session's report.
     caf::reacts_to<atom::report, session_key, session_report>,
+    // The data plane ended a pull that is no session's.
+    caf::reacts_to<atom::pulled, session_key, expected<pull_stats>>,
     // The data plane retired a session.
     caf::reacts_to<atom::retired, session_key>,
     // A message from a peer, by way of its link.
@@ -120,6 +130,8 @@ using transceiver_actor = caf::typed_actor<
     caf::reacts_to<link_event>,
     // A directory answered.
     caf::reacts_to<atom::describe, std::string, expected<instance_info>>,
+    // One answered that was asked for pulls of blocks.
+    caf::reacts_to<atom::describe, atom::pull, std::string, expected<instance_info>>,
     // What the ranks of this instance agree on, or why they cannot be asked.
     caf::reacts_to<atom::agreed, expected<agreement_verdict>>,
     // The directory wants this rank's ticket; by way of the `member_actor`.

@@ -85,7 +85,7 @@ void directory_client_state::described(const std::string& bytes) {
     failed(instance.error());
     return;
   }
-  self->send(owner, atom::describe_v, errand.endpoint, std::move(instance));
+  tell(std::move(instance));
   backoff = std::chrono::milliseconds{20};
   if (!errand.enlist)
     self->quit();
@@ -102,8 +102,15 @@ void directory_client_state::failed(const error& reason) {
     return;
   }
   log().warn("directory {}: {}", errand.endpoint, to_string(reason));
-  self->send(owner, atom::describe_v, errand.endpoint, expected<instance_info>{fail(reason)});
+  tell(fail(reason));
   self->quit();
+}
+
+void directory_client_state::tell(expected<instance_info> instance) {
+  if (errand.for_blocks)
+    self->send(owner, atom::describe_v, atom::pull_v, errand.endpoint, std::move(instance));
+  else
+    self->send(owner, atom::describe_v, errand.endpoint, std::move(instance));
 }
 
 void directory_client_state::vote(std::string bytes) {

@@ -15,6 +15,7 @@ struct directory_errand {
   std::optional<rank_info> enlist;
   /// How long a directory may be silent; unused when enlisting.
   std::chrono::milliseconds patience{10'000};
+  bool for_blocks = false; ///< whether pulls of blocks want the answer, not requests
 };
 
 /// INTERNAL to the rank, but for what makes it its `member_actor`.
@@ -37,6 +38,7 @@ struct directory_client_state {
   void enlist(const door_actor& door);
   void describe(const door_actor& door);
   void described(const std::string& bytes);
+  void tell(expected<instance_info> instance);
   void failed(const error& reason);
   void retry_later();
   void vote(std::string bytes);

@@ -75,7 +75,8 @@ struct transceiver_options {
   std::size_t tombstones = 16'384;
   /// Pull requests for requests that are not known yet.
   std::size_t early_requests = 65'536;
-  /// Requests in flight; one more is refused with `out_of_resources`.
+  /// Requests in flight, and likewise pulls of blocks; one more is refused with
+  /// `out_of_resources`.
   std::size_t live_requests = 65'536;
   agreement_options agreement;
   baton::probe probe;

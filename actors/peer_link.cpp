@@ -11,6 +11,7 @@ constexpr std::chrono::milliseconds probe_interval{100};
 link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self) {
   return {
       [self](atom::deliver, const std::string& bytes) { self->state.deliver(bytes); },
+      [self](atom::ready) { self->state.confirmed(); },
       [self](atom::ready, expected<lane_choice>& lane) {
         if (const auto ready = std::exchange(self->state.on_ready, nullptr))
           ready(std::move(lane));
@@ -26,6 +27,7 @@ std::string link_config::introduction(bool with_instance) const {
   auto intro = own->introduce(rank->plane->manifest(), rank->plane->version());
   if (with_instance)
     intro.instance = own->encoded();
+  intro.for_blocks = peer.rank.layout.role == own->layout().role;
   return encode(intro);
 }
 
@@ -161,9 +163,20 @@ void link_state::up(const link_actor& other, const lane_choice& lane) {
   config.rank->peers->add(peer().life, remote);
   log().debug("link to rank {} of '{}' is up, lane {}: {}", peer().rank, peer().instance,
               to_string(lane.lane), lane.reason);
-  report(
-      link_up{peer().life, lane,
-              known ? peer_place{peer().instance, peer().rank, known->receivers} : peer_place{}});
+  link_up event{peer().life, lane,
+                known ? peer_place{peer().instance, peer().rank, known->receivers} : peer_place{}};
+  if (alike() && !initiator) {
+    unconfirmed = std::make_unique<link_up>(std::move(event));
+    return;
+  }
+  if (alike())
+    caf::anon_send(remote, atom::ready_v);
+  report(std::move(event));
+}
+
+void link_state::confirmed() {
+  if (const auto event = std::exchange(unconfirmed, nullptr); event && is_up)
+    report(std::move(*event));
 }
 
 void link_state::deliver(const std::string& bytes) {
@@ -180,6 +193,9 @@ void link_state::deliver(const std::string& bytes) {
 
 expected<> link_state::check(const wire_message& message) const {
   const auto rank = peer().rank;
+  if (alike())
+    return fail(errc::invalid_argument,
+                "rank {} speaks of a request, but was introduced for blocks only", rank);
   const auto receivers = known && known->receivers ? known->receivers->size() : 0;
   if (const auto* call = std::get_if<pull_request>(&message)) {
     if (call->receiver_rank != rank)

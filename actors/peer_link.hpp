@@ -8,6 +8,7 @@
 
 #include "actors/acquaintance.hpp"
 #include "actors/rank_context.hpp"
+#include "actors/router.hpp"
 
 namespace baton {
 
@@ -24,7 +25,7 @@ struct link_config {
   rank_context_ptr rank;
   transceiver_actor owner;
   own_instance_ptr own;
-  source_contact peer; ///< on a context rank without a pair
+  source_contact peer; ///< without a pair where the other end pulls, or may
 
   /// This rank's introduction, encoded.
   [[nodiscard]] std::string introduction(bool with_instance = false) const;
@@ -51,6 +52,7 @@ struct link_state {
   void let_go();
   void make_ready(std::function<void(expected<lane_choice>)> done);
   void up(const link_actor& other, const lane_choice& lane);
+  void confirmed();
   void deliver(const std::string& bytes);
   /// Whether the peer may say this, as it was introduced.
   [[nodiscard]] expected<> check(const wire_message& message) const;
@@ -62,6 +64,8 @@ struct link_state {
   void report(link_event event);
   [[nodiscard]] std::string endpoint() const;
   [[nodiscard]] const rank_layout& peer() const noexcept { return config.peer.rank.layout; }
+  /// Whether the two only read each other's blocks.
+  [[nodiscard]] bool alike() const noexcept { return peer().role == config.own->layout().role; }
 
   link_actor::stateful_pointer<link_state> self;
   link_config config;
@@ -71,6 +75,9 @@ struct link_state {
   door_actor asked; ///< answers the introduction that is under way
   std::optional<acquaintance> known;
   std::function<void(expected<lane_choice>)> on_ready; ///< waits for the data plane
+  /// Of an acceptor that may read as well: not yet reported, since the other end's data plane does
+  /// not know us yet.
+  std::unique_ptr<link_up> unconfirmed;
   std::chrono::steady_clock::time_point patience_ends;
 };
 

@@ -232,10 +232,16 @@ const expected<router::route_entry>* router::plan(const disaggregated_params& co
 
 expected<router::route_entry> router::make_route(instance_entry& instance,
                                                  std::uint32_t dp_rank) const {
-  if (!instance.compatible)
-    if (auto ok = compatible_instances(layouts_of(read_ranks(instance.encoded)), own_->layouts());
-        !ok)
+  if (!instance.compatible) {
+    const auto theirs = layouts_of(read_ranks(instance.encoded));
+    if (const auto& other = theirs.front(); other.role == own_->layout().role)
+      return fail(errc::invalid_argument,
+                  "both '{}' and '{}' are {} instances; requests go from a context instance to a "
+                  "generation instance",
+                  own_->layout().instance, other.instance, to_string(other.role));
+    if (auto ok = compatible_instances(theirs, own_->layouts()); !ok)
       return fail(ok.error());
+  }
   instance.compatible = true;
   if (dp_rank >= instance.dp_size)
     return fail(errc::invalid_argument,

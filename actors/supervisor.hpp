@@ -139,6 +139,8 @@ public:
 
   // -- events ----
 
+  /// Returns a key for work of this rank that is no request's; whoever takes it retires it.
+  [[nodiscard]] session_key take_key() noexcept { return next_key(); }
   /// A generation rank introduced itself to this context rank.
   void met(incarnation peer, peer_place place) { places_.add(peer, std::move(place)); }
   void received(time_point now, incarnation peer, wire_message message);

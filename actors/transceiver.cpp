@@ -84,19 +84,22 @@ public:
       return;
     static_cast<void>(ask<void>(local_answer, atom::refuse_v));
     if (drain.count() > 0)
-      wait_until_idle(bounded(drain));
+      wait_until_idle(bounded(drain), false);
     static_cast<void>(ask<void>(local_answer, atom::end_all_v));
-    wait_until_idle(rank->options.clean_up);
+    wait_until_idle(rank->options.clean_up, true);
     down.store(true, std::memory_order_release);
     end_actors();
   }
 
-  void wait_until_idle(std::chrono::milliseconds limit) {
+  /// @param withdrawn  whether offers of blocks are on their way out too.
+  void wait_until_idle(std::chrono::milliseconds limit, bool withdrawn) {
     const auto until = std::chrono::steady_clock::now() + limit;
     for (;;) {
       const auto counts = ask<statistics>(local_answer, atom::stats_v);
-      if (!counts || counts->live_sends + counts->live_receives == counts->prepared ||
-          std::chrono::steady_clock::now() >= until)
+      if (!counts || std::chrono::steady_clock::now() >= until ||
+          counts->live_sends + counts->live_receives + counts->block_pulls +
+                  (withdrawn ? counts->block_offers : 0) ==
+              counts->prepared)
         break;
       std::this_thread::sleep_for(look_again);
     }
@@ -272,6 +275,25 @@ disaggregated_params transceiver::get_disaggregated_params(request_id request,
                                                            std::chrono::milliseconds patience) {
   return impl_->ask<disaggregated_params>(local_answer, atom::params_v, request, patience.count())
       .value_or(get_disaggregated_params());
+}
+
+expected<standing_offer> transceiver::offer_blocks(block_offer offer) {
+  return impl_->ask<standing_offer>(local_answer, atom::offer_v, std::move(offer));
+}
+
+bool transceiver::withdraw_offer(offer_id offer) {
+  return impl_->ask<bool>(local_answer + impl_->rank->options.clean_up, atom::withdraw_v, offer)
+      .value_or(false);
+}
+
+block_outcome transceiver::pull_blocks(block_pull pull) {
+  const auto limit = bounded(pull.timeout) + impl_->rank->options.clean_up + local_answer;
+  auto answer = impl_->ask<block_outcome>(limit, atom::pull_v, std::move(pull));
+  if (answer)
+    return std::move(*answer);
+  block_outcome failed;
+  failed.failure = std::move(answer.error());
+  return failed;
 }
 
 const std::string& transceiver::endpoint() const noexcept {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/block_offer.hpp"
 #include "actors/options.hpp"
 #include "actors/request.hpp"
 #include "messages/error.hpp"
@@ -151,6 +152,34 @@ public:
   get_disaggregated_params(request_id request,
                            std::chrono::milliseconds patience = default_ticket_wait);
 
+  /// Lets other ranks read blocks that are no request's, until they are withdrawn or the offer
+  /// times out: those of a prefix cache, say, for other workers. They must be filled, and stay
+  /// untouched until then. Who may read is decided by who is handed the bytes, and how often they
+  /// were read is not told.
+  /// @returns `invalid_argument`, `out_of_resources` when all leases are in use or the encoded
+  /// offer would exceed `ticket_bytes` (blocks in runs take the least), `shutting_down`.
+  [[nodiscard]] expected<standing_offer> offer_blocks(block_offer offer);
+
+  /// Takes an offer back: whoever still reads gets `lease_revoked`. Returns true once the blocks
+  /// are safe to rewrite, also for an offer that has timed out or is not known; false if that could
+  /// not be confirmed in time. When an offer times out, its blocks are safe too once this returns
+  /// true.
+  [[nodiscard]] bool withdraw_offer(offer_id offer);
+
+  /// Brings offered blocks in, and waits for the end; engines made of actors send `atom::pull`
+  /// instead. The owner may be any other rank of this role, or one of a context instance if this is
+  /// a generation rank; its layout may differ in all that may differ between a context and a
+  /// generation rank, but for element types within one role. What moves is what both ranks hold (of
+  /// unlike roles: this pair's share of it, as in a request), see `block_outcome::whole`. The owner
+  /// need not do anything, and is not told; while it serves too many pulls of the offer, this one
+  /// waits for its turn.
+  ///
+  /// Fails as `lease_revoked` (withdrawn, timed out), `peer_lost` (the owner is gone or was
+  /// restarted), `timed_out`, `incompatible_layout`, `invalid_argument`, `out_of_resources` (more
+  /// than `transceiver_options::live_requests` pulls), `transport_failed`, `gpu_failed`,
+  /// `shutting_down`. It is not tried again.
+  [[nodiscard]] block_outcome pull_blocks(block_pull pull);
+
   /// This rank's control endpoint, host:port.
   [[nodiscard]] const std::string& endpoint() const noexcept;
 
@@ -164,6 +193,8 @@ public:
     std::size_t waiting_callers = 0;
     std::size_t leases_granted = 0;
     std::size_t links = 0;
+    std::size_t block_offers = 0; ///< that stand
+    std::size_t block_pulls = 0;  ///< in flight
     std::uint64_t dropped_messages = 0;
     std::uint64_t lost_outcomes = 0; ///< that nobody fetched before too many had ended
   };

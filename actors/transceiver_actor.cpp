@@ -31,7 +31,7 @@ incarnation peer_of(const link_event& event) {
 
 transceiver_state::~transceiver_state() {
   for (const auto& [life, link] : links_)
-    caf::anon_send_exit(link, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(link.end, caf::exit_reason::user_shutdown);
   for (const auto& client : clients_)
     caf::anon_send_exit(client, caf::exit_reason::user_shutdown);
   for (const auto& [key, session] : sessions_) {
@@ -52,16 +52,23 @@ transceiver_state::~transceiver_state() {
     waiting.promise.deliver(ended);
   for (auto& [id, promise] : ticket_askers_)
     promise.deliver(ended);
+  for (auto& [id, promise] : pullers_)
+    promise.deliver(ended);
+  for (const auto key : exchange_ ? exchange_->keys() : std::vector<session_key>{})
+    rank_->plane->retire(key, [] {});
   for (auto& visitor : visitors_)
     visitor.promise.deliver(ended);
   for (auto& visitor : strangers_.clear())
     visitor.promise.deliver(ended);
+  for (auto& [life, waiting] : waiting_)
+    waiting.visitor.promise.deliver(ended);
 }
 
 void transceiver_state::init(rank_context_ptr rank) {
   rank_ = std::move(rank);
   supervisor_ = std::make_unique<supervisor>(rank_->layout, rank_->options, *this);
   router_ = std::make_unique<router>(*this);
+  exchange_ = std::make_unique<block_exchange>(rank_->layout, rank_->options.live_requests, *this);
   const auto& layout = rank_->layout;
   if (rank_->options.agreement.on && layout.ranks() / layout.dp_size() > 1)
     member_ = std::make_unique<agreement_member>(layout.life, layout.rank, rank_->options, *this);
@@ -76,6 +83,7 @@ void transceiver_state::start(const std::string& own_endpoint) {
   }
   rank_info self{rank_->layout, where->first, where->second, rank_->plane->manifest()};
   own_directory_ = rank_->endpoint.directory.empty() ? own_endpoint : rank_->endpoint.directory;
+  exchange_->enlisted(own_directory_);
   membership_ = send_client({own_directory_, std::move(self)});
   sweep();
 }
@@ -198,6 +206,34 @@ caf::result<std::string> transceiver_state::ticket(request_id request,
   return promise;
 }
 
+caf::result<standing_offer> transceiver_state::offer_blocks(const block_offer& offer) {
+  if (own_directory_.empty())
+    return to_caf({errc::invalid_argument, "this rank has not been started"});
+  auto made = exchange_->offer(self_->clock().now(), offer);
+  settle();
+  if (!made)
+    return to_caf(made.error());
+  return std::move(*made);
+}
+
+caf::result<bool> transceiver_state::withdraw(offer_id id) {
+  const auto caller = ++last_caller_;
+  auto promise = self_->make_response_promise<bool>();
+  cancellers_.emplace(caller, promise);
+  exchange_->withdraw(id, caller);
+  settle();
+  return promise;
+}
+
+caf::result<block_outcome> transceiver_state::pull_blocks(block_pull pull) {
+  const auto caller = ++last_caller_;
+  auto promise = self_->make_response_promise<block_outcome>();
+  pullers_.emplace(caller, promise);
+  exchange_->pull(self_->clock().now(), std::move(pull), caller);
+  settle();
+  return promise;
+}
+
 caf::result<std::string, caf::strong_actor_ptr>
 transceiver_state::introduce(const std::string& intro, const caf::strong_actor_ptr& remote) {
   if (!remote)
@@ -224,9 +260,11 @@ void transceiver_state::accept(knock visitor) {
   const auto intro = read_introduction(visitor.intro);
   if (!intro)
     return refuse(visitor, intro.error());
+  if (intro->for_blocks && intro->self.layout.role == rank_->layout.role)
+    return let_in(visitor, *intro, acquaint_alike(*own_, *intro));
   const auto digest = intro->digest;
   if (guests_->knows(digest))
-    return let_in(visitor, *intro);
+    return let_in(visitor, *intro, guests_->meet(*intro));
   if (intro->instance.empty()) {
     if (const auto asked = strangers_.wait(self_->clock().now(), digest, std::move(visitor)))
       ask_for_instance(*asked);
@@ -234,7 +272,7 @@ void transceiver_state::accept(knock visitor) {
   }
   if (auto ok = guests_->add(digest, intro->instance); !ok)
     return refuse(visitor, ok.error());
-  let_in(visitor, *intro);
+  let_in(visitor, *intro, guests_->meet(*intro));
   for (auto& other : strangers_.release(digest))
     accept(std::move(other));
 }
@@ -252,17 +290,19 @@ void transceiver_state::ask_for_instance(const knock& visitor) {
   promise.deliver(encode(intro), caf::strong_actor_ptr{});
 }
 
-void transceiver_state::let_in(const knock& visitor, const introduction& intro) {
-  auto met = guests_->meet(intro);
+void transceiver_state::let_in(const knock& visitor, const introduction& intro,
+                               expected<acquaintance> met) {
   if (!met)
     return refuse(visitor, met.error());
   const auto life = met->card.life;
+  if (keep_waiting(visitor, life))
+    return;
   if (const auto old = links_.find(life); old != links_.end())
-    caf::anon_send_exit(old->second, caf::exit_reason::kill);
+    caf::anon_send_exit(old->second.end, caf::exit_reason::kill);
   const auto link = self_->spawn<caf::monitored>(
       link_acceptor, link_config{rank_, self_, own_, {intro.self, nullptr}}, std::move(*met),
       visitor.remote);
-  links_[life] = link;
+  links_[life] = {link, false, std::nullopt};
   self_->request(link, introduction_timeout, atom::start_v)
       .then([promise = visitor.promise](
                 const std::string& answer,
@@ -272,8 +312,35 @@ void transceiver_state::let_in(const knock& visitor, const introduction& intro) 
             });
 }
 
+bool transceiver_state::keep_waiting(const knock& visitor, incarnation life) {
+  const auto known = links_.find(life);
+  if (known == links_.end() || !known->second.ours || life < rank_->layout.life)
+    return false;
+  end_waiting(life, true);
+  waiting_.insert_or_assign(life, waiting_knock{visitor, self_->clock().now()});
+  return true;
+}
+
+void transceiver_state::end_waiting(incarnation life, bool is_up) {
+  auto node = waiting_.extract(life);
+  if (node.empty())
+    return;
+  auto& visitor = node.mapped().visitor;
+  if (is_up)
+    visitor.promise.deliver(
+        to_caf({errc::duplicate_request, "there is a link already, or a newer introduction"}));
+  else
+    accept(std::move(visitor));
+}
+
+void transceiver_state::refuse_new() {
+  supervisor_->refuse_new();
+  exchange_->refuse_new();
+}
+
 void transceiver_state::end_all() {
   supervisor_->cancel_all();
+  exchange_->end_all();
   settle();
 }
 
@@ -288,6 +355,8 @@ transceiver::statistics transceiver_state::stats() const {
                            preparers_.size() + ticket_askers_.size();
   counts.leases_granted = rank_->plane->granted();
   counts.links = rank_->peers->size();
+  counts.block_offers = exchange_->offers();
+  counts.block_pulls = exchange_->pulls();
   counts.dropped_messages = supervisor_->dropped();
   counts.lost_outcomes = supervisor_->lost_outcomes();
   return counts;
@@ -304,19 +373,24 @@ void transceiver_state::link_changed(const link_event& event) {
   const auto known = links_.find(peer);
   // A link that was replaced has nothing to say any more.
   if (known == links_.end() || !self_->current_sender() ||
-      known->second.address() != caf::actor_cast<caf::actor_addr>(self_->current_sender()))
+      known->second.end.address() != caf::actor_cast<caf::actor_addr>(self_->current_sender()))
     return;
+  const auto* up = std::get_if<link_up>(&event);
   const auto* loss = std::get_if<link_loss>(&event);
   const bool gone = std::holds_alternative<link_refused>(event) || (loss && loss->gone);
+  known->second.lane = up ? std::optional{up->lane.lane} : std::nullopt;
   if (gone) {
     links_.erase(known);
     rank_->plane->forget(peer);
   }
-  if (const auto* up = std::get_if<link_up>(&event); up && up->place.receivers)
+  if (up && up->place.receivers)
     supervisor_->met(peer, up->place);
   router_->handle(event);
+  exchange_->handle(event);
   if (loss || gone)
     supervisor_->link_lost(self_->clock().now(), {peer, gone});
+  if (up || gone)
+    end_waiting(peer, up != nullptr);
   settle();
 }
 
@@ -324,7 +398,9 @@ void transceiver_state::lost_link(incarnation peer) {
   const link_loss loss{peer, true};
   rank_->plane->forget(peer);
   router_->handle(loss);
+  exchange_->handle(loss);
   supervisor_->link_lost(self_->clock().now(), loss);
+  end_waiting(peer, false);
   settle();
 }
 
@@ -342,11 +418,18 @@ void transceiver_state::described(const std::string& endpoint, expected<instance
     own_ = std::make_shared<const own_instance>(*instance, rank_->layout.rank);
     guests_.emplace(own_);
     router_->complete(own_);
+    exchange_->complete(own_);
     if (member_)
       member_->connected(self_->clock().now());
     for (auto& visitor : std::exchange(visitors_, {}))
       accept(std::move(visitor));
   }
+  settle();
+}
+
+void transceiver_state::owner_described(const std::string& endpoint,
+                                        const expected<instance_info>& instance) {
+  exchange_->described(endpoint, instance);
   settle();
 }
 
@@ -374,7 +457,12 @@ void transceiver_state::agreed(expected<agreement_verdict> verdict) {
 }
 
 void transceiver_state::retired(session_key key) {
-  supervisor_->retired(self_->clock().now(), key);
+  retired_.push_back(key);
+  settle();
+}
+
+void transceiver_state::pulled(session_key key, expected<pull_stats> result) {
+  pulled_.emplace_back(key, std::move(result));
   settle();
 }
 
@@ -393,7 +481,7 @@ void transceiver_state::down(const caf::down_msg& message) {
   }
   std::erase_if(clients_, [&](const auto& client) { return client.address() == message.source; });
   for (auto link = links_.begin(); link != links_.end(); ++link)
-    if (link->second.address() == message.source) {
+    if (link->second.end.address() == message.source) {
       const auto peer = link->first;
       links_.erase(link);
       lost_link(peer);
@@ -416,10 +504,15 @@ void transceiver_state::look_for_breakdown() {
 void transceiver_state::sweep() {
   look_for_breakdown();
   supervisor_->sweep(self_->clock().now());
+  exchange_->sweep(self_->clock().now());
   if (member_)
     member_->sweep(self_->clock().now());
   for (const auto& visitor : strangers_.overdue(self_->clock().now()))
     ask_for_instance(visitor);
+  // Whoever introduced itself has given up by then.
+  std::erase_if(waiting_, [&](const auto& item) {
+    return self_->clock().now() - item.second.since > introduction_timeout;
+  });
   settle();
   warn_of_lost_outcomes();
   self_->delayed_send(self_, rank_->options.sweep, atom::sweep_v);
@@ -439,12 +532,16 @@ void transceiver_state::settle() {
   do {
     for (auto& [key, route] : std::exchange(found_, {}))
       supervisor_->routed(self_->clock().now(), key, std::move(route));
-    for (const auto key : std::exchange(retired_, {}))
+    for (auto& [key, result] : std::exchange(pulled_, {}))
+      exchange_->pulled(self_->clock().now(), key, std::move(result));
+    for (const auto key : std::exchange(retired_, {})) {
       supervisor_->retired(self_->clock().now(), key);
+      exchange_->retired(self_->clock().now(), key);
+    }
     // Until somebody asks, they stay where their number is bounded.
     if (member_ && member_->waiting())
       take_in_ended();
-  } while (!found_.empty() || !retired_.empty());
+  } while (!found_.empty() || !retired_.empty() || !pulled_.empty());
 }
 
 void transceiver_state::take_in_ended() {
@@ -581,6 +678,46 @@ void transceiver_state::answer_ready(caller_id caller, std::vector<request_id> r
     node.mapped().promise.deliver(preparation{std::move(ready), std::move(node.mapped().refused)});
 }
 
+// -- exchange_backend ----
+
+void transceiver_state::describe_owner(const std::string& endpoint, bool again) {
+  directory_errand errand{endpoint, std::nullopt};
+  if (again)
+    errand.patience = std::min(errand.patience, rank_->options.peer_grace);
+  errand.for_blocks = true;
+  send_client(std::move(errand));
+}
+
+std::optional<lane_kind> transceiver_state::link_to(const source_contact& peer) {
+  connect(peer);
+  return links_.at(peer.rank.layout.life).lane;
+}
+
+session_key transceiver_state::new_key() {
+  return supervisor_->take_key();
+}
+
+expected<lease> transceiver_state::grant(session_key key, grant_spec spec) {
+  return rank_->plane->grant(key, std::move(spec));
+}
+
+void transceiver_state::pull(session_key key, pull_job job) {
+  inline_call call;
+  rank_->plane->pull(key, std::move(job),
+                     [this, call, me = transceiver_actor{self_}, key](expected<pull_stats> result) {
+                       if (call.inside())
+                         pulled_.emplace_back(key, std::move(result));
+                       else
+                         caf::anon_send(me, atom::pulled_v, key, std::move(result));
+                     });
+  call.leave();
+}
+
+void transceiver_state::answer_pull(caller_id caller, block_outcome result) {
+  if (auto node = pullers_.extract(caller))
+    node.mapped().deliver(std::move(result));
+}
+
 // -- router_backend ----
 
 void transceiver_state::describe(const std::string& endpoint, bool again) {
@@ -599,9 +736,9 @@ void transceiver_state::connect(const source_contact& peer) {
   const auto life = peer.rank.layout.life;
   if (links_.contains(life))
     return;
-  links_.emplace(
-      life, self_->spawn<caf::monitored>(link_initiator,
-                                         link_config{rank_, transceiver_actor{self_}, own_, peer}));
+  const auto link = self_->spawn<caf::monitored>(
+      link_initiator, link_config{rank_, transceiver_actor{self_}, own_, peer});
+  links_.emplace(life, known_link{link, true, std::nullopt});
 }
 
 void transceiver_state::routed(session_key key,
@@ -625,6 +762,12 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       [self](atom::prepare, const std::vector<context_request>& requests) {
         return self->state.prepare(requests);
       },
+      [self](atom::offer, const block_offer& offer) { return self->state.offer_blocks(offer); },
+      [self](atom::withdraw, offer_id id) { return self->state.withdraw(id); },
+      [self](atom::pull, block_pull& pull) { return self->state.pull_blocks(std::move(pull)); },
+      [self](atom::pulled, session_key key, expected<pull_stats>& result) {
+        self->state.pulled(key, std::move(result));
+      },
       [self](atom::params, request_id request, std::int64_t patience_ms) {
         return self->state.params(request, std::chrono::milliseconds{patience_ms});
       },
@@ -645,7 +788,7 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       [self](atom::state, request_id request) { return self->state.logic().state_of(request); },
       [self](atom::unfetched) { return self->state.take_unfetched(); },
       [self](atom::stats) { return self->state.stats(); },
-      [self](atom::refuse) { self->state.logic().refuse_new(); },
+      [self](atom::refuse) { self->state.refuse_new(); },
       [self](atom::end_all) { self->state.end_all(); },
       [self](atom::stop) { self->state.stop(); },
       [self](atom::start, const std::string& endpoint) { self->state.start(endpoint); },
@@ -657,6 +800,10 @@ transceiver_shell(transceiver_actor::stateful_pointer<transceiver_state> self,
       [self](const link_event& event) { self->state.link_changed(event); },
       [self](atom::describe, const std::string& endpoint, expected<instance_info>& instance) {
         self->state.described(endpoint, std::move(instance));
+      },
+      [self](atom::describe, atom::pull, const std::string& endpoint,
+             expected<instance_info>& instance) {
+        self->state.owner_described(endpoint, instance);
       },
       [self](atom::agreed, expected<agreement_verdict>& verdict) {
         self->state.agreed(std::move(verdict));

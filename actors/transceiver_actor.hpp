@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "actors/agreement_member.hpp"
+#include "actors/block_exchange.hpp"
 #include "actors/directory_client.hpp"
 #include "actors/guest_book.hpp"
 #include "actors/guest_queue.hpp"
@@ -23,7 +24,8 @@ namespace baton {
 /// links, and keeps the promises of all callers.
 class transceiver_state : public supervisor_backend,
                           public router_backend,
-                          public agreement_backend {
+                          public agreement_backend,
+                          public exchange_backend {
 public:
   explicit transceiver_state(transceiver_actor::stateful_pointer<transceiver_state> self)
       : self_{self} {}
@@ -47,19 +49,25 @@ public:
   caf::result<bool> cancel(request_id request);
   caf::result<disaggregated_params> params(request_id request, std::chrono::milliseconds patience);
   caf::result<std::string> ticket(request_id request, std::chrono::milliseconds patience);
+  caf::result<standing_offer> offer_blocks(const block_offer& offer);
+  caf::result<bool> withdraw(offer_id id);
+  caf::result<block_outcome> pull_blocks(block_pull pull);
   caf::result<std::string, caf::strong_actor_ptr> introduce(const std::string& intro,
                                                             const caf::strong_actor_ptr& remote);
   [[nodiscard]] transceiver::statistics stats() const;
   [[nodiscard]] supervisor& logic() noexcept { return *supervisor_; }
+  void refuse_new();
   void end_all();
   void stop();
 
   // -- events ----
   void link_changed(const link_event& event);
   void described(const std::string& endpoint, expected<instance_info> instance);
+  void owner_described(const std::string& endpoint, const expected<instance_info>& instance);
   void received(peer_message message);
   void reported(session_key key, session_report report);
   void retired(session_key key);
+  void pulled(session_key key, expected<pull_stats> result);
   void agreed(expected<agreement_verdict> verdict);
   void down(const caf::down_msg& message);
   void sweep();
@@ -84,6 +92,14 @@ public:
   [[nodiscard]] bool abandon(request_id request, const error& reason) override;
   void answer_ready(caller_id caller, std::vector<request_id> ready) override;
 
+  // -- exchange_backend; `retire` and `answer_safe` are those of the supervisor ----
+  void describe_owner(const std::string& endpoint, bool again) override;
+  [[nodiscard]] std::optional<lane_kind> link_to(const source_contact& peer) override;
+  [[nodiscard]] session_key new_key() override;
+  [[nodiscard]] expected<lease> grant(session_key key, grant_spec spec) override;
+  void pull(session_key key, pull_job job) override;
+  void answer_pull(caller_id caller, block_outcome result) override;
+
   // -- router_backend ----
   void describe(const std::string& endpoint, bool again) override;
   void connect(const source_contact& peer) override;
@@ -97,9 +113,20 @@ private:
     link_promise promise;
   };
 
+  struct waiting_knock {
+    knock visitor;
+    time_point since;
+  };
+
   struct preparing {
     caf::typed_response_promise<preparation> promise;
     std::vector<refused_request> refused;
+  };
+
+  struct known_link {
+    link_actor end;
+    bool ours = false;             ///< we introduced ourselves
+    std::optional<lane_kind> lane; ///< while it is up
   };
 
   struct found_route {
@@ -114,9 +141,15 @@ private:
   void look_for_breakdown();
   directory_client_actor send_client(directory_errand errand);
   void accept(knock visitor);
-  void let_in(const knock& visitor, const introduction& intro);
+  void let_in(const knock& visitor, const introduction& intro, expected<acquaintance> met);
   void refuse(const knock& visitor, const error& reason);
   void ask_for_instance(const knock& visitor);
+  /// Of two ranks that introduce themselves to each other, the one with the smaller life goes on.
+  /// Returns whether that is this one; then the visitor, who may have given way long ago, waits
+  /// until our link comes up or ends.
+  [[nodiscard]] bool keep_waiting(const knock& visitor, incarnation life);
+  /// Answers a visitor that has waited, or lets it in.
+  void end_waiting(incarnation life, bool is_up);
   /// Hands the supervisor what was answered while it was calling, and the agreement what ended.
   void settle();
   void take_in_ended();
@@ -126,6 +159,7 @@ private:
   std::string own_directory_; ///< host:port
   std::unique_ptr<supervisor> supervisor_;
   std::unique_ptr<router> router_;
+  std::unique_ptr<block_exchange> exchange_;
   std::unique_ptr<agreement_member> member_; ///< null if this rank agrees with nobody
   directory_client_actor membership_;        ///< keeps this rank enlisted
   own_instance_ptr own_;
@@ -134,10 +168,12 @@ private:
   std::unordered_map<session_key, session_actor> sessions_;
   std::unordered_map<caf::actor_addr, session_key> session_of_;
   std::unordered_set<session_key> leaving_; ///< dismissed, but not yet ended
-  std::unordered_map<incarnation, link_actor> links_;
+  std::unordered_map<incarnation, known_link> links_;
+  std::unordered_map<incarnation, waiting_knock> waiting_; ///< to whom we introduce ourselves
   std::vector<directory_client_actor> clients_;
   std::vector<found_route> found_;
   std::vector<session_key> retired_;
+  std::vector<std::pair<session_key, expected<pull_stats>>> pulled_;
   std::deque<knock> visitors_;      ///< came before this rank knew its own instance
   std::optional<error> outcast_;    ///< why this rank cannot join its instance
   std::uint64_t outcomes_lost_ = 0; ///< as last reported in the log
@@ -148,6 +184,7 @@ private:
   std::unordered_map<caller_id, caf::typed_response_promise<std::vector<outcome>>> fetchers_;
   std::unordered_map<caller_id, preparing> preparers_;
   std::unordered_map<caller_id, caf::typed_response_promise<std::string>> ticket_askers_;
+  std::unordered_map<caller_id, caf::typed_response_promise<block_outcome>> pullers_;
 };
 
 transceiver_actor::behavior_type

@@ -6,6 +6,7 @@
 
 #include <caf/all.hpp>
 
+#include "actors/block_offer.hpp"
 #include "actors/request.hpp"
 #include "actors/router.hpp"
 #include "actors/session.hpp"
@@ -24,6 +25,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::receive_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::disaggregated_params)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<baton::outcome>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::block_offer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::standing_offer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::block_pull)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::block_outcome)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::offer_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::request_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::session_key)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(baton::session_input)
@@ -58,6 +64,8 @@ CAF_ADD_ATOM(baton, baton::atom, offer, "offer")
 CAF_ADD_ATOM(baton, baton::atom, prepare, "prepare")
 CAF_ADD_ATOM(baton, baton::atom, params, "params")
 CAF_ADD_ATOM(baton, baton::atom, released, "released")
+CAF_ADD_ATOM(baton, baton::atom, withdraw, "withdraw")
+CAF_ADD_ATOM(baton, baton::atom, pull, "pull")
 CAF_ADD_ATOM(baton, baton::atom, receive, "receive")
 CAF_ADD_ATOM(baton, baton::atom, begin, "begin")
 CAF_ADD_ATOM(baton, baton::atom, fetch, "fetch")

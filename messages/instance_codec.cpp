@@ -299,6 +299,7 @@ std::string encode(const introduction& intro) {
   out.set_digest(intro.digest);
   out.set_instance(intro.instance);
   out.set_wants_instance(intro.wants_instance);
+  out.set_for_blocks(intro.for_blocks);
   return out.SerializeAsString();
 }
 
@@ -320,6 +321,7 @@ expected<introduction> decode_introduction(std::string_view bytes) {
   intro->digest = message->digest();
   intro->instance = message->instance();
   intro->wants_instance = message->wants_instance();
+  intro->for_blocks = message->for_blocks();
   return intro;
 }
 

@@ -218,6 +218,8 @@ struct introduction {
   /// one instance introduce themselves.
   std::string instance{};
   bool wants_instance = false; ///< an answer: introduce yourself again, with your instance
+  /// To a rank of the same role: the two are to read each other's blocks, without a request.
+  bool for_blocks = false;
 
   friend bool operator==(const introduction&, const introduction&) = default;
 };

@@ -172,6 +172,7 @@ BOOST_AUTO_TEST_CASE(an_introduction_that_makes_no_sense_is_refused_by_name) {
         {"garbage", "invalid_argument", "introduction: 1000 bytes that are none"},
         {"bomb", "invalid_argument", "ranks: more than 4096"},
         {"role", "invalid_argument", "both 'c' and 'hostile' are context instances"},
+        {"blocks_model", "incompatible_layout", "model"},
         {"rank", "invalid_argument", "rank"},
         {"model", "incompatible_layout", "model"},
         {"manifest", "invalid_argument", "manifest"},
@@ -199,6 +200,20 @@ BOOST_AUTO_TEST_CASE(a_question_that_makes_no_sense_is_answered_with_why) {
   BOOST_TEST(ask("bomb") == "silence");
   // None of these was about the request: it is still there to be asked for.
   BOOST_TEST(ask("fine") == "granted 8 blocks");
+  world.take_back(1000001);
+}
+
+BOOST_AUTO_TEST_CASE(who_came_for_blocks_cannot_ask_for_a_request) {
+  company world{instance_role::generation};
+  const auto came =
+      world.beside(fmt::format("introduce {} blocks", world.context().door().endpoint()));
+  BOOST_TEST(came == "ok");
+  world.offer_to_it(1000001);
+  const auto answer = world.beside("pull 1000001 fine");
+  BOOST_TEST(has(answer, "invalid_argument"), answer);
+  BOOST_TEST(has(answer, "for blocks only"), answer);
+  world.introduce();
+  BOOST_TEST(world.beside("pull 1000001 fine") == "granted 8 blocks");
   world.take_back(1000001);
 }
 

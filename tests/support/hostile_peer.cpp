@@ -140,6 +140,7 @@ private:
         [this](atom::start) -> caf::result<std::string, caf::strong_actor_ptr> {
           return {encode(intro()), caf::actor_cast<caf::strong_actor_ptr>(mouth_)};
         },
+        [](atom::ready) {},
         [](atom::ready, expected<lane_choice>&) {},
         [](atom::retry) {},
     };
@@ -225,8 +226,10 @@ private:
     auto rank = self();
     if (how == "garbage")
       return std::string(1000, '\xff');
-    if (how == "role")
+    if (how == "role" || how == "blocks" || how == "blocks_model")
       rank.layout.role = instance_role::context;
+    if (how == "blocks_model")
+      rank.layout.model += "?";
     else if (how == "rank")
       rank.layout.rank = 7;
     else if (how == "model")
@@ -236,6 +239,7 @@ private:
     else if (how == "life")
       rank.layout.life = random_id<incarnation>();
     auto words = intro_of(rank);
+    words.for_blocks = how == "blocks" || how == "blocks_model";
     if (how == "version")
       words.version = protocol_version + 1;
     else if (how == "bomb") {

@@ -5,6 +5,7 @@
 // It first says its endpoint, is driven by lines on stdin, and answers each with a line:
 //
 //     offer <id> <block> <tokens> <byte>       fills blocks from that one on, and offers them
+//     offer_blocks <block> <tokens> <byte>     the same without a request; answers the offer in hex
 //     receive <id> <endpoint> <block> <tokens> asks for a request, into blocks from that one on
 //     ended                                    what ended since: <id>:<complete or error> ...
 //     holds <block> <blocks> <byte>            whether these blocks are full of it: yes or no
@@ -49,6 +50,8 @@ private:
   std::string answer(const std::string& verb, std::istringstream& words) {
     if (verb == "offer")
       return offer(words);
+    if (verb == "offer_blocks")
+      return offer_blocks(words);
     if (verb == "receive")
       return receive(words);
     if (verb == "ended")
@@ -73,6 +76,24 @@ private:
     unsigned byte = 0;
     words >> id >> block >> tokens >> byte;
     return told(baton::test::offer(node_, id, block, tokens, static_cast<std::uint8_t>(byte)));
+  }
+
+  std::string offer_blocks(std::istringstream& words) {
+    std::uint32_t block = 0;
+    std::uint32_t tokens = 0;
+    unsigned byte = 0;
+    words >> block >> tokens >> byte;
+    block_offer what{{{"full", {0, tokens}, {}}}, wish_for(1, "", block, tokens).blocks, {}};
+    what.timeout = std::chrono::seconds{60};
+    for (const auto each : what.blocks[0].blocks)
+      node_.fill(each, static_cast<std::uint8_t>(byte++));
+    const auto standing = node_.door().offer_blocks(std::move(what));
+    if (!standing)
+      return to_string(standing.error());
+    std::string hex;
+    for (const auto one : standing->bytes)
+      hex += fmt::format("{:02x}", static_cast<unsigned char>(one));
+    return hex;
   }
 
   std::string receive(std::istringstream& words) {
