@@ -30,7 +30,7 @@ expected<acquaintance> acquaint(const own_instance& own, const source_contact& t
                 "start it again",
                 expected.rank, expected.instance);
   if (them.layout.role == own.layout().role)
-    return acquaint_alike(own, intro);
+    return acquaint_alike(own, them);
   acquaintance result;
   result.card = {them.layout.life, them.layout, them.manifest, nullptr, nullptr};
   result.digest = intro.digest;
@@ -39,9 +39,9 @@ expected<acquaintance> acquaint(const own_instance& own, const source_contact& t
   return result;
 }
 
-expected<acquaintance> acquaint_alike(const own_instance& own, const introduction& intro) {
+expected<acquaintance> acquaint_alike(const own_instance& own, const rank_info& peer) {
   const auto& us = own.layout();
-  const auto& them = intro.self.layout;
+  const auto& them = peer.layout;
   if (them.role != us.role)
     return fail(errc::invalid_argument, "'{}' is a {} instance, and '{}' is none", us.instance,
                 to_string(us.role), them.instance);
@@ -55,8 +55,7 @@ expected<acquaintance> acquaint_alike(const own_instance& own, const introductio
   if (!serve)
     return fail(std::move(serve).error());
   acquaintance result;
-  result.card = {them.life, them, intro.self.manifest, *std::move(pull), *std::move(serve)};
-  result.digest = intro.digest;
+  result.card = {them.life, them, peer.manifest, *std::move(pull), *std::move(serve)};
   return result;
 }
 

@@ -38,7 +38,6 @@ struct source_contact {
 ///
 /// @returns `invalid_argument` for a rank of the other role or for this one itself,
 ///          `incompatible_layout` with the field and both values.
-[[nodiscard]] expected<acquaintance> acquaint_alike(const own_instance& own,
-                                                    const introduction& intro);
+[[nodiscard]] expected<acquaintance> acquaint_alike(const own_instance& own, const rank_info& peer);
 
 } // namespace baton

@@ -24,6 +24,8 @@ using link_actor = caf::typed_actor<
     caf::reacts_to<atom::deliver, std::string>,
     // The other end, which introduced itself, is up: it can be read from.
     caf::reacts_to<atom::ready>,
+    // INTERNAL: this rank wants to read from the other end.
+    caf::reacts_to<atom::pull>,
     // INTERNAL: begins to accept; answers our introduction and this end of the link when it is
     // ready.
     caf::replies_to<atom::start>::with<std::string, caf::strong_actor_ptr>,

@@ -322,6 +322,12 @@ error block_exchange::too_late(const running_pull& pull) const {
           fmt::format("pull of blocks: after {} ms {}", pull.what.timeout.count(), why)};
 }
 
+bool block_exchange::waits_for(incarnation peer) const noexcept {
+  return std::ranges::any_of(pulls_, [&](const auto& item) {
+    return item.second.at == phase::connecting && item.second.owner() == peer;
+  });
+}
+
 std::vector<session_key> block_exchange::keys() const {
   std::vector<session_key> keys;
   for (const auto& [id, offer] : offers_)

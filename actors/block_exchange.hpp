@@ -26,8 +26,8 @@ public:
   /// Asks the directory at `endpoint` for its instance; the answer goes to
   /// `block_exchange::described`. `again`: it has answered before, so that its silence means more.
   virtual void describe_owner(const std::string& endpoint, bool again) = 0;
-  /// Returns the lane to a peer if the link to it is up. If there is none, makes one; its fate goes
-  /// to `block_exchange::handle`.
+  /// Returns the lane by which a peer can be read, if there is one already. If not, makes the link
+  /// or has it read by; what comes of it goes to `block_exchange::handle`.
   [[nodiscard]] virtual std::optional<lane_kind> link_to(const source_contact& peer) = 0;
   [[nodiscard]] virtual session_key new_key() = 0;
   [[nodiscard]] virtual expected<lease> grant(session_key key, grant_spec spec) = 0;
@@ -86,6 +86,8 @@ public:
   /// Offers that stand, or are about to be safe.
   [[nodiscard]] std::size_t offers() const noexcept { return offers_.size(); }
   [[nodiscard]] std::size_t pulls() const noexcept { return pulls_.size(); }
+  /// Whether a pull waits for the link to a peer.
+  [[nodiscard]] bool waits_for(incarnation peer) const noexcept;
   /// Keys of all offers and pulls.
   [[nodiscard]] std::vector<session_key> keys() const;
 

@@ -11,7 +11,17 @@ constexpr std::chrono::milliseconds probe_interval{100};
 link_actor::behavior_type behavior(link_actor::stateful_pointer<link_state> self) {
   return {
       [self](atom::deliver, const std::string& bytes) { self->state.deliver(bytes); },
-      [self](atom::ready) { self->state.confirmed(); },
+      [self](atom::ready) {
+        self->state.confirmed = true;
+        self->state.read_if_ready();
+      },
+      [self](atom::pull) {
+        if (self->current_sender() !=
+            caf::actor_cast<caf::strong_actor_ptr>(self->state.config.owner))
+          return;
+        self->state.wanted = true;
+        self->state.read_if_ready();
+      },
       [self](atom::ready, expected<lane_choice>& lane) {
         if (const auto ready = std::exchange(self->state.on_ready, nullptr))
           ready(std::move(lane));
@@ -55,6 +65,8 @@ link_actor::behavior_type link_acceptor(link_actor::stateful_pointer<link_state>
   auto& state = self->state;
   state.config = std::move(config);
   state.known = std::move(met);
+  if (state.alike())
+    state.known->card.pull = nullptr; // its pools are mapped only if they are read
   state.remote = std::move(remote);
   state.initiator = false;
   self->set_down_handler([self](const caf::down_msg& message) { self->state.down(message); });
@@ -163,20 +175,29 @@ void link_state::up(const link_actor& other, const lane_choice& lane) {
   config.rank->peers->add(peer().life, remote);
   log().debug("link to rank {} of '{}' is up, lane {}: {}", peer().rank, peer().instance,
               to_string(lane.lane), lane.reason);
-  link_up event{peer().life, lane,
-                known ? peer_place{peer().instance, peer().rank, known->receivers} : peer_place{}};
-  if (alike() && !initiator) {
-    unconfirmed = std::make_unique<link_up>(std::move(event));
-    return;
-  }
+  if (alike() && !initiator)
+    return read_if_ready();
   if (alike())
     caf::anon_send(remote, atom::ready_v);
-  report(std::move(event));
+  report(
+      link_up{peer().life, lane,
+              known ? peer_place{peer().instance, peer().rank, known->receivers} : peer_place{}});
 }
 
-void link_state::confirmed() {
-  if (const auto event = std::exchange(unconfirmed, nullptr); event && is_up)
-    report(std::move(*event));
+void link_state::read_if_ready() {
+  if (initiator || !is_up || !confirmed || !wanted || on_ready)
+    return;
+  wanted = false;
+  auto met = acquaint_alike(*config.own, config.peer.rank);
+  if (!met)
+    return refused(met.error());
+  known = *std::move(met);
+  make_ready([this](expected<lane_choice> lane) {
+    if (lane)
+      report(link_up{peer().life, *lane, {}});
+    else
+      refused(lane.error());
+  });
 }
 
 void link_state::deliver(const std::string& bytes) {

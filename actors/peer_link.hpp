@@ -36,6 +36,9 @@ struct link_config {
 ///     initiator: connecting -> introducing -> up -> broken -> (connecting again | gone)
 ///     acceptor:                introducing -> up -> broken -> (replaced by a new one | gone)
 ///
+/// An acceptor between ranks of one role reports `link_up` once its own rank has asked to read
+/// (`atom::pull`) and can: until then the other end is only served.
+///
 /// A broken link is reported at once; `gone` follows when the peer's endpoint refuses, answers as
 /// somebody else, or stays silent for `transceiver_options::peer_grace`.
 struct link_state {
@@ -52,7 +55,8 @@ struct link_state {
   void let_go();
   void make_ready(std::function<void(expected<lane_choice>)> done);
   void up(const link_actor& other, const lane_choice& lane);
-  void confirmed();
+  /// Makes the other end readable as well, and reports the link then.
+  void read_if_ready();
   void deliver(const std::string& bytes);
   /// Whether the peer may say this, as it was introduced.
   [[nodiscard]] expected<> check(const wire_message& message) const;
@@ -75,9 +79,10 @@ struct link_state {
   door_actor asked; ///< answers the introduction that is under way
   std::optional<acquaintance> known;
   std::function<void(expected<lane_choice>)> on_ready; ///< waits for the data plane
-  /// Of an acceptor that may read as well: not yet reported, since the other end's data plane does
-  /// not know us yet.
-  std::unique_ptr<link_up> unconfirmed;
+  /// Of an acceptor between ranks of one role. It reads only if its rank wants to, and then not
+  /// before the other end's data plane, which would drop what comes earlier, knows us.
+  bool confirmed = false;
+  bool wanted = false;
   std::chrono::steady_clock::time_point patience_ends;
 };
 

@@ -261,7 +261,7 @@ void transceiver_state::accept(knock visitor) {
   if (!intro)
     return refuse(visitor, intro.error());
   if (intro->for_blocks && intro->self.layout.role == rank_->layout.role)
-    return let_in(visitor, *intro, acquaint_alike(*own_, *intro));
+    return let_in(visitor, *intro, acquaint_alike(*own_, intro->self));
   const auto digest = intro->digest;
   if (guests_->knows(digest))
     return let_in(visitor, *intro, guests_->meet(*intro));
@@ -303,6 +303,8 @@ void transceiver_state::let_in(const knock& visitor, const introduction& intro,
       link_acceptor, link_config{rank_, self_, own_, {intro.self, nullptr}}, std::move(*met),
       visitor.remote);
   links_[life] = {link, false, std::nullopt};
+  if (exchange_->waits_for(life))
+    self_->send(link, atom::pull_v);
   self_->request(link, introduction_timeout, atom::start_v)
       .then([promise = visitor.promise](
                 const std::string& answer,
@@ -690,7 +692,10 @@ void transceiver_state::describe_owner(const std::string& endpoint, bool again) 
 
 std::optional<lane_kind> transceiver_state::link_to(const source_contact& peer) {
   connect(peer);
-  return links_.at(peer.rank.layout.life).lane;
+  const auto& known = links_.at(peer.rank.layout.life);
+  if (!known.ours && !known.lane)
+    self_->send(known.end, atom::pull_v);
+  return known.lane;
 }
 
 session_key transceiver_state::new_key() {

@@ -126,7 +126,7 @@ private:
   struct known_link {
     link_actor end;
     bool ours = false;             ///< we introduced ourselves
-    std::optional<lane_kind> lane; ///< while it is up
+    std::optional<lane_kind> lane; ///< while it is up, and can be read by
   };
 
   struct found_route {

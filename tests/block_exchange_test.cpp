@@ -249,6 +249,26 @@ BOOST_DATA_TEST_CASE(two_ranks_that_pull_from_each_other_at_once_get_one_link, m
   }
 }
 
+BOOST_DATA_TEST_CASE(an_owner_maps_its_readers_only_to_read_from_them, make(over_ucx), ucx) {
+  auto one = instance_of("a", {}, ucx);
+  auto other = instance_of("b", {}, ucx);
+  const auto first = offer(*one[0], 0, 0x11);
+  const auto second = offer(*other[0], 0, 0x22);
+  const auto before = measure_peers();
+  BOOST_TEST(ending_of(pull(*other[0], first.bytes, 8)) == "complete");
+  const auto read = measure_peers();
+  BOOST_TEST(ending_of(pull(*one[0], second.bytes, 8)) == "complete");
+  const auto both = measure_peers();
+  if (!ucx) {
+    BOOST_TEST(read.mappings > before.mappings);
+    BOOST_TEST(both.mappings - read.mappings == read.mappings - before.mappings);
+  }
+  BOOST_TEST(holds(*one[0], 8, 0x22));
+  BOOST_TEST(ending_of(pull(*other[0], first.bytes, 12)) == "complete");
+  BOOST_TEST(holds(*other[0], 12, 0x11));
+  BOOST_TEST(one[0]->door().stats().links == 1u);
+}
+
 BOOST_DATA_TEST_CASE(many_pulls_of_one_offer_all_end_well, make(over_ucx), ucx) {
   auto owners = instance_of("a", {instance_role::context, 1, 4}, ucx);
   auto readers = instance_of("b", {instance_role::context, 1, 16}, ucx);

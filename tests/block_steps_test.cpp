@@ -333,13 +333,13 @@ BOOST_AUTO_TEST_CASE(ranks_of_one_side_meet_for_blocks_only) {
   two_ranks it;
   const own_instance us{it.ours, 0};
   const own_instance them{it.theirs, 0};
-  auto intro = them.introduce("m", "1");
-  const auto met = acquaint_alike(us, intro);
+  const auto intro = them.introduce("m", "1");
+  const auto met = acquaint_alike(us, intro.self);
   BOOST_REQUIRE(met.has_value());
   BOOST_TEST((met->card.pull && met->card.serve));
   BOOST_TEST(!met->receivers);
   const auto refused = [&](const introduction& words, errc code, std::string_view text) {
-    const auto result = acquaint_alike(us, words);
+    const auto result = acquaint_alike(us, words.self);
     return !result && has(result.error(), code, text);
   };
   auto itself = us.introduce("m", "1");

@@ -64,6 +64,29 @@ BOOST_AUTO_TEST_CASE(a_new_introduction_cannot_get_ahead_of_what_forgetting_does
   BOOST_TEST(peers.find(life));
 }
 
+BOOST_AUTO_TEST_CASE(who_pulled_from_us_can_be_pulled_from_later) {
+  peer_registry peers;
+  introduce_at_once(peers, [] {});
+  auto more = card();
+  more.pull = std::make_shared<const planner>(rank_layout{}, rank_layout{}, rank_pair{});
+  test::eventually<expected<lane_choice>> failed;
+  auto ticket = peers.add(more, failed.callback());
+  BOOST_REQUIRE(ticket);
+  BOOST_TEST(!peers.find(life)->card.pull);
+  peers.settle(life, *ticket, fail(errc::transport_failed, "no lane"), nullptr, [] {});
+  BOOST_TEST(!failed.get().value().has_value());
+  BOOST_TEST_REQUIRE(peers.find(life));
+  ticket = peers.add(more, [](const expected<lane_choice>&) {});
+  BOOST_REQUIRE(ticket);
+  peers.settle(life, *ticket, lane_choice{lane_kind::mapped, "same host"}, nullptr, [] {});
+  BOOST_TEST(peers.find(life)->card.pull);
+  // From now on it is known, whatever the next one wants.
+  test::eventually<expected<lane_choice>> known;
+  BOOST_TEST(!peers.add(card(), known.callback()));
+  BOOST_TEST((known.get().value()->lane == lane_kind::mapped));
+  BOOST_TEST(!peers.add(more, [](const expected<lane_choice>&) {}));
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 } // namespace baton

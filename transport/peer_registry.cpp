@@ -10,14 +10,16 @@ std::optional<std::uint64_t> peer_registry::add(peer_card card, callback done) {
     const std::lock_guard lock{mutex_};
     const auto [found, added] = peers_.try_emplace(card.life);
     auto& entry = found->second;
-    if (added) {
+    const bool more = entry.peer && !entry.peer->card.pull && card.pull;
+    if (added || more) {
       entry.ticket = ++tickets_;
       entry.card = std::move(card);
     }
-    known = entry.peer;
+    if (!more)
+      known = entry.peer;
     if (!known)
       entry.waiting.push_back(std::move(done));
-    if (added)
+    if (added || more)
       return entry.ticket;
   }
   if (known)
@@ -41,7 +43,7 @@ void peer_registry::settle(incarnation life, std::uint64_t ticket,
       entry.peer = std::make_shared<const introduced_peer>(
           introduced_peer{std::move(entry.card), *choice, std::move(memory), std::move(gpu)});
       ready();
-    } else {
+    } else if (!entry.peer) {
       peers_.erase(found);
     }
   }

@@ -29,13 +29,14 @@ public:
   using callback = std::function<void(expected<lane_choice>)>;
 
   /// Adds a peer. If it is known already, `done` gets the same answer as the first introduction,
-  /// now or when that is settled.
+  /// now or when that is settled. One that only pulled from us until now, and from which we are to
+  /// pull as well, is introduced once more, and stays as it was until that succeeds.
   ///
   /// @returns a ticket for the introduction that is to be settled; nothing for a known peer.
   [[nodiscard]] std::optional<std::uint64_t> add(peer_card card, callback done);
 
   /// Ends the introduction that the ticket stands for, unless it was forgotten. A failed one leaves
-  /// the peer unknown.
+  /// the peer as it was before.
   ///
   /// @param ready called under the lock before anybody can learn of a success.
   void settle(incarnation life, std::uint64_t ticket, const expected<lane_choice>& choice,

@@ -141,6 +141,7 @@ private:
           return {encode(intro()), caf::actor_cast<caf::strong_actor_ptr>(mouth_)};
         },
         [](atom::ready) {},
+        [](atom::pull) {},
         [](atom::ready, expected<lane_choice>&) {},
         [](atom::retry) {},
     };

@@ -93,7 +93,8 @@ public:
   [[nodiscard]] virtual std::string version() const = 0;
 
   /// Makes the pools and lanes of a peer ready, and chooses the lane for pulls from it. Introducing
-  /// a known peer again answers with the choice made before.
+  /// a known peer again answers with the choice made before, unless it has plans for pulls from it
+  /// now and had none: then its pools are made ready too.
   virtual void introduce(peer_card peer, std::function<void(expected<lane_choice>)> done) = 0;
 
   /// Gives up a peer whose link is lost: its mappings and endpoint go once no job of ours uses
