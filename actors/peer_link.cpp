@@ -193,10 +193,10 @@ void link_state::read_if_ready() {
     return refused(met.error());
   known = *std::move(met);
   make_ready([this](expected<lane_choice> lane) {
-    if (lane)
-      report(link_up{peer().life, *lane, {}});
-    else
+    if (!lane)
       refused(lane.error());
+    else if (is_up)
+      report(link_up{peer().life, *lane, {}});
   });
 }
 
