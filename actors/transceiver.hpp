@@ -147,7 +147,8 @@ public:
   ///
   /// There may be none: a rank was late or has too few leases, the request has ended or is not
   /// known, a slice is to be released early, or the encoded ticket would exceed `ticket_bytes`.
-  /// Then these are the parameters without one. Requests whose receivers ask first (the workflows gen_first) have no use for it.
+  /// Then these are the parameters without one. Requests whose receivers ask first (the workflows
+  /// gen_first) have no use for it.
   [[nodiscard]] disaggregated_params
   get_disaggregated_params(request_id request,
                            std::chrono::milliseconds patience = default_ticket_wait);

@@ -10,12 +10,13 @@
 
 namespace baton {
 
-/// What went wrong, as one value that crosses threads, actors and ranks alike. The numbers are part of
-/// the wire format: append only.
+/// What went wrong, as one value that crosses threads, actors and ranks alike. The numbers are part
+/// of the wire format: append only.
 enum class errc : std::uint8_t {
   /// The caller or a peer passed something that can never work; the text names the field.
   invalid_argument = 1,
-  /// Two ranks describe caches that cannot be handed over; the text names the field and both values.
+  /// Two ranks describe caches that cannot be handed over; the text names the field and both
+  /// values.
   incompatible_layout,
   /// The peer speaks another protocol or runs another UCX version.
   version_mismatch,

@@ -72,7 +72,8 @@ struct layer_range {
 /// Returns e.g. "[8, 16)", or "[8, ...)" for one without an end.
 [[nodiscard]] std::string to_string(layer_range layers);
 
-/// One memory pool of a rank: `slots` slots of `slot_bytes` bytes, `slots * slot_bytes` bytes in all.
+/// One memory pool of a rank: `slots` slots of `slot_bytes` bytes, `slots * slot_bytes` bytes in
+/// all.
 struct pool_layout {
   memory_kind kind = memory_kind::host;
   /// CUDA ordinal in the owner's process; means nothing to a peer. 0 for host pools.
@@ -112,8 +113,9 @@ struct buffer_layout {
   /// cut between any two elements, these are the heads. Rows of a state that is sharded along them
   /// are sections too.
   std::uint32_t section = 0;
-  /// Of fp8_e4m3: what a stored element must be multiplied with. Empty: 1; one for all heads; or one
-  /// per head held here. Each is within `least_scale` and `most_scale` (messages/conversion.hpp).
+  /// Of fp8_e4m3: what a stored element must be multiplied with. Empty: 1; one for all heads; or
+  /// one per head held here. Each is within `least_scale` and `most_scale`
+  /// (messages/conversion.hpp).
   std::vector<float> scales{};
 
   /// The scale of a head that is held here, by its global number.
@@ -132,8 +134,8 @@ struct buffer_layout {
 /// Layers that share one block table.
 struct group_layout {
   std::string name{};
-  std::uint32_t tokens_per_block = 0; ///< 0 = one state slot per request
-  std::uint32_t window = 0;           ///< sliding window in tokens; 0 = none, as for all state
+  std::uint32_t tokens_per_block = 0;   ///< 0 = one state slot per request
+  std::uint32_t window = 0;             ///< sliding window in tokens; 0 = none, as for all state
   std::vector<buffer_layout> buffers{}; ///< sorted by (layer, role, section)
 
   /// Whether this is recurrent state: one slot a request, final only when all its tokens are.
@@ -143,7 +145,8 @@ struct group_layout {
   friend bool operator==(const group_layout&, const group_layout&) = default;
 };
 
-/// All that a peer must know of one rank's cache. A plain value; `validate` decides whether it makes sense.
+/// All that a peer must know of one rank's cache. A plain value; `validate` decides whether it
+/// makes sense.
 struct rank_layout {
   std::string instance{};
   incarnation life{};
@@ -175,7 +178,7 @@ namespace layout_limits {
 inline constexpr std::uint32_t ranks = 4096;
 inline constexpr std::size_t pools = 4096;
 inline constexpr std::size_t groups = 64;
-inline constexpr std::size_t buffers = 16384; ///< per rank
+inline constexpr std::size_t buffers = 16384;  ///< per rank
 inline constexpr std::uint32_t sections = 256; ///< per (layer, role)
 inline constexpr std::uint64_t slots = 1ull << 31;
 inline constexpr std::uint64_t pool_bytes = 1ull << 46;
@@ -193,18 +196,19 @@ inline constexpr std::size_t instance_parts = 1u << 21;   ///< its pools and buf
 [[nodiscard]] expected<> validate(const rank_layout& layout);
 
 /// Decides whether a cache can be handed over between ranks with layouts `a` and `b`: model
-/// fingerprint, and for every (layer, role, section) that both hold: group name, window, total heads
-/// and head_dim agree, and the context's element type is the generation's, or can be converted to it
-/// (messages/conversion.hpp). Scales of heads that both hold in fp8_e4m3 agree, and so do the types
-/// of two ranks of the same role. Both must be valid. Symmetric, but for the order of the two values
-/// in the text.
+/// fingerprint, and for every (layer, role, section) that both hold: group name, window, total
+/// heads and head_dim agree, and the context's element type is the generation's, or can be
+/// converted to it (messages/conversion.hpp). Scales of heads that both hold in fp8_e4m3 agree, and
+/// so do the types of two ranks of the same role. Both must be valid. Symmetric, but for the order
+/// of the two values in the text.
 ///
 /// @returns `incompatible_layout`; the text names the field and both values.
 [[nodiscard]] expected<> compatible(const rank_layout& a, const rank_layout& b);
 
-/// Checks the layouts of all ranks of one instance, in rank order, against each other: same instance, role,
-/// model, tp, pp, attention_dp; every rank once; that a head of fp8_e4m3 has one scale on all ranks;
-/// and that the ranks of each dp group hold every head of every layer that any of them holds.
+/// Checks the layouts of all ranks of one instance, in rank order, against each other: same
+/// instance, role, model, tp, pp, attention_dp; every rank once; that a head of fp8_e4m3 has one
+/// scale on all ranks; and that the ranks of each dp group hold every head of every layer that any
+/// of them holds.
 ///
 /// @returns `invalid_argument`; the text names the rank and the field.
 [[nodiscard]] expected<> validate_instance(std::span<const rank_layout> ranks);

@@ -6,8 +6,8 @@
 
 namespace baton {
 
-/// Where a request stands, in the words of the field. `context_init` and `context_wait_scheduler` belong
-/// to the workflows in which the generation side asks first.
+/// Where a request stands, in the words of the field. `context_init` and `context_wait_scheduler`
+/// belong to the workflows in which the generation side asks first.
 enum class request_state : std::uint8_t {
   context_init,
   context_wait_scheduler,

@@ -74,7 +74,7 @@ struct beam_tail {
 struct group_blocks {
   std::string group{};
   std::uint32_t first_block_token = 0; ///< a multiple of the group's tokens_per_block
-  std::vector<std::uint32_t> blocks{};   ///< slots of the owner's pools
+  std::vector<std::uint32_t> blocks{}; ///< slots of the owner's pools
   /// Of beam search: the beams after beam 0, whose table this is. Both sides must have as many.
   /// Block sizes, and so the tokens that are shared, may differ: what the receiver shares comes
   /// from beam 0 of the source, what it does not from the beam's tail or, before that, from beam 0.
@@ -95,18 +95,19 @@ struct aux_data {
   friend bool operator==(const aux_data&, const aux_data&) = default;
 };
 
-/// Receiver to source: "give me these tokens of this request". A newer one of the same receiver replaces the
-/// older. If the request is not known yet, it waits at the source for at most `remaining`.
+/// Receiver to source: "give me these tokens of this request". A newer one of the same receiver
+/// replaces the older. If the request is not known yet, it waits at the source for at most
+/// `remaining`.
 struct pull_request {
   request_id request{};
   pull_id pull{};
   std::uint32_t receiver_rank = 0;
-  std::uint64_t layout_digest = 0;    ///< of the receiver's instance, as introduced
-  std::uint32_t receivers = 0;        ///< how many ranks pull this request from this source
-  std::vector<group_range> wants{};     ///< per group that both hold; may be empty ranges
-  std::vector<std::uint32_t> have{};    ///< slices validated in an earlier attempt; not to be sent again
-  offer_id have_offer{};              ///< whose slices `have` counts; another offer sends all of its own
-  bool wants_aux = false;             ///< whether this source is the one to send the aux data
+  std::uint64_t layout_digest = 0;   ///< of the receiver's instance, as introduced
+  std::uint32_t receivers = 0;       ///< how many ranks pull this request from this source
+  std::vector<group_range> wants{};  ///< per group that both hold; may be empty ranges
+  std::vector<std::uint32_t> have{}; ///< slices validated in an earlier attempt, not sent again
+  offer_id have_offer{};  ///< whose slices `have` counts; another offer sends all of its own
+  bool wants_aux = false; ///< whether this source is the one to send the aux data
   std::chrono::milliseconds remaining{0};
   /// The receiver holds the source's ticket and is reading by it: the lease of its first slice. A
   /// source whose ticket that is grants nothing more, any other one what is asked for.
@@ -132,7 +133,7 @@ struct slice_grant {
   offer_id offer{};
   std::uint32_t slice = 0;
   bool last = false;
-  std::vector<group_range> ranges{};  ///< what is granted: the slice's tokens and layers within the wanted ones
+  std::vector<group_range> ranges{};  ///< granted: what is wanted of the slice's tokens and layers
   std::vector<group_blocks> blocks{}; ///< the source's blocks of `ranges`, same groups, same order
   lease right{};
   std::optional<aux_data> aux; ///< only from the one source that carries it, with the last slice
@@ -163,21 +164,22 @@ struct slice_failed {
   friend bool operator==(const slice_failed&, const slice_failed&) = default;
 };
 
-/// Either side: the request ends here. A receiver names its pull; a source names the pull it answers.
-/// A message whose pull is not the current one is dropped; a source remembers it, since it may have
-/// overtaken the pull request.
+/// Either side: the request ends here. A receiver names its pull; a source names the pull it
+/// answers. A message whose pull is not the current one is dropped; a source remembers it, since it
+/// may have overtaken the pull request.
 struct cancel_notice {
   request_id request{};
   pull_id pull{};
   error reason{};
-  bool unasked = false; ///< of a receiver that has not asked this source and will not; `pull` says nothing
+  /// Of a receiver that has not asked this source and will not; `pull` says nothing.
+  bool unasked = false;
 
   friend bool operator==(const cancel_notice&, const cancel_notice&) = default;
 };
 
 /// All messages between the sessions of two ranks.
-using wire_message =
-    std::variant<pull_request, nothing_to_pull, slice_grant, slice_done, slice_failed, cancel_notice>;
+using wire_message = std::variant<pull_request, nothing_to_pull, slice_grant, slice_done,
+                                  slice_failed, cancel_notice>;
 
 /// Returns the request that a message speaks of.
 [[nodiscard]] request_id request_of(const wire_message& message) noexcept;

@@ -114,14 +114,14 @@ BOOST_AUTO_TEST_CASE(an_owner_that_is_busy_with_introductions_hears_every_reader
     for (std::size_t i = 0; i < readers.size(); ++i) {
       auto& reader = *readers[i];
       const auto spec = whole_blocks(shape, reader.life(), {3, 9, 1});
-      owner.plane->introduce(card_of(owner.layout, reader.layout, reader.plane->manifest()),
-                             [&, i, spec](const expected<lane_choice>& known) {
-                               if (!known)
-                                 return;
-                               const auto right = owner.plane->grant(sender, spec).value();
-                               reader.plane->pull(receiver, job_for(right, spec, {7, 8, 9}),
-                                                  pulls[i].callback());
-                             });
+      owner.plane->introduce(
+          card_of(owner.layout, reader.layout, reader.plane->manifest()),
+          [&, i, spec](const expected<lane_choice>& known) {
+            if (!known)
+              return;
+            const auto right = owner.plane->grant(sender, spec).value();
+            reader.plane->pull(receiver, job_for(right, spec, {7, 8, 9}), pulls[i].callback());
+          });
     }
     for (auto& one : pulls) {
       const auto result = one.get(std::chrono::seconds{2});

@@ -27,7 +27,7 @@ namespace baton::bench {
 /// | describe | | `endpoint`, `echo_port` of an echo actor |
 /// | offer | `first`, `count` of requests | |
 /// | offered | | waits until all of them have ended well |
-/// | compute | `request`, `chunks`, `by_layers`, `us` of computing each | when the last was computed |
+/// | compute | `request`, `chunks`, `by_layers`, `us` of computing each | when all was computed |
 /// | receive | `first`, `count`, `endpoint` | microseconds of each |
 /// | params | `first`, `count`, `ticket` | parameters of each, encoded |
 /// | receive_by | `first`, `params` | `waited` and `total` microseconds of each |

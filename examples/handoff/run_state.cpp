@@ -31,10 +31,11 @@ instance_role run_state::first_side() const noexcept {
 void run_state::tell(rank_run& rank, std::size_t request) {
   nlohmann::json command{{"do", prepares(run.flow) ? "prepare" : "offer"}, {"request", request}};
   if (rank.name.side == instance_role::generation)
-    command = {{"do", "receive"},
-               {"request", request},
-               // Rank g is the first of dp group g.
-               {"params", rank_of({instance_role::context, dp_group(run.sides.context, request)}).params}};
+    command = {
+        {"do", "receive"},
+        {"request", request},
+        // Rank g is the first of dp group g.
+        {"params", rank_of({instance_role::context, dp_group(run.sides.context, request)}).params}};
   rank.process.channel().post(command);
 }
 

@@ -6,8 +6,8 @@
 namespace baton::test {
 
 /// Leaves most of the cases of a large table to `tests/run --long`, which sets BATON_LONG: runs the
-/// first of every `share`, in the order in which they ask. Take a share that has no factor in common
-/// with the table's rows, so that all values get their turn.
+/// first of every `share`, in the order in which they ask. Take a share that has no factor in
+/// common with the table's rows, so that all values get their turn.
 class long_cases {
 public:
   explicit long_cases(std::size_t share) noexcept : share_{share} {}
