@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "transport/plan/block_tables.hpp"
+#include "actors/block_checks.hpp"
 
 namespace baton {
 namespace {
@@ -23,22 +23,11 @@ expected<> check_block_table(std::string_view what, const rank_layout& layout,
   if (!table.tails.empty())
     return fail(errc::invalid_argument, "{}: blocks of group '{}' have beams; offer each by itself",
                 what, table.group);
-  if (table.first_block_token % std::max(group.tokens_per_block, 1u) != 0)
-    return fail(errc::invalid_argument,
-                "{}: first_block_token {} of group '{}' is not a multiple of its {} tokens per "
-                "block",
-                what, table.first_block_token, table.group, group.tokens_per_block);
   if (group.is_state() && (table.blocks.size() != 1 || table.first_block_token != 0))
     return fail(errc::invalid_argument,
                 "{}: {} blocks of group '{}' from token {} on; its state is in one, from 0 on",
                 what, table.blocks.size(), table.group, table.first_block_token);
-  const auto slots = slots_of(layout, group);
-  for (const auto block : table.blocks)
-    if (block >= slots)
-      return fail(errc::invalid_argument,
-                  "{}: block id {} of group '{}' is outside of its pool of {} slots", what, block,
-                  table.group, slots);
-  return {};
+  return check_blocks(layout, group, what, {}, table.first_block_token, table.blocks);
 }
 
 expected<> check_tables_once(std::string_view what, const rank_layout& layout,

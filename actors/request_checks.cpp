@@ -4,6 +4,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "actors/block_checks.hpp"
 #include "transport/plan/block_tables.hpp"
 
 namespace baton {
@@ -41,19 +42,9 @@ expected<> check_beam(const rank_layout& layout, const group_layout& group, requ
                   "request {}: group '{}' holds state, one slot a request; give it 1 block{} from "
                   "token 0, not {} from token {}",
                   request, group.name, beam.of_beam(), beam.blocks.size(), beam.first);
-  } else if (beam.first % group.tokens_per_block != 0) {
-    return fail(errc::invalid_argument,
-                "request {}: first_block_token {}{} of group '{}' is not a multiple of its {} "
-                "tokens per block",
-                request, beam.first, beam.of_beam(), group.name, group.tokens_per_block);
   }
-  const auto slots = slots_of(layout, group);
-  for (const auto block : beam.blocks)
-    if (block >= slots)
-      return fail(errc::invalid_argument,
-                  "request {}: block id {}{} of group '{}' is outside of its pool of {} slots",
-                  request, block, beam.of_beam(), group.name, slots);
-  return {};
+  return check_blocks(layout, group, fmt::format("request {}", request), beam.of_beam(), beam.first,
+                      beam.blocks);
 }
 
 expected<> check_table(const rank_layout& layout, request_id request, const group_blocks& table) {
