@@ -212,12 +212,13 @@ BOOST_DATA_TEST_CASE(a_peer_that_shut_down_is_not_connected_again, data::make(tr
   BOOST_REQUIRE(pair.one.peers.connect(pair.to_other));
   BOOST_REQUIRE(pair.other.peers.connect(pair.to_one));
   pair.one.peers.leave_all();
-  BOOST_REQUIRE(pair.settles(2));
+  BOOST_REQUIRE(pair.settles(1));
   BOOST_REQUIRE(pair.other.ends.size() == 1u);
   BOOST_TEST(pair.other.ends.front() == "the peer closed the link");
   pair.other.peers.watch(clock::now() + 1min);
   BOOST_TEST(!pair.other.peers.is_watching());
   BOOST_TEST(pair.to_one->endpoint == nullptr);
+  BOOST_TEST(pair.other.ids.size() == 1u);
   const auto again = pair.other.peers.connect(pair.to_one);
   BOOST_TEST((!again && again.error().code == errc::peer_lost));
 }

@@ -131,8 +131,8 @@ bool ucx_peers::end_broken() {
                             std::make_shared<bool>(false), clock::now() + last_words, true});
       end(one.peer, one.why);
       // Over shared memory a link hardly breaks but with its peer.
-      if (!one.by_bye)
-        std::erase(unconnected_, one.peer);
+      if (one.by_bye)
+        connect_later(one.peer);
     }
     // What the peer sent before it died may still be on its way.
     for (auto& left : closing_)
@@ -146,24 +146,23 @@ void ucx_peers::end(const shared_peer& peer, const error& why) {
   peer->endpoint.reset();
   peer->link = 0;
   peer->met = false;
-  if (connecting_ == ucx_connecting::ahead && !peer->forgotten && !peer->is_gone())
-    unconnected_.push_back(peer);
   // What is asked for anew waits from its own beginning.
   peer->reading = {};
   peer->serving = {};
   ended_(peer, why);
 }
 
-void ucx_peers::say_bye(const ucx_peer& peer, std::uint64_t link) const {
-  const bye_head bye{life_.value, link, peer.met ? peer.peer_link : 0};
-  peer.endpoint->send(static_cast<unsigned>(lane_message::bye), head_bytes(bye), {});
+void ucx_peers::connect_later(const shared_peer& peer) {
+  if (connecting_ == ucx_connecting::ahead && !peer->forgotten && !peer->is_gone())
+    unconnected_.push_back(peer);
 }
 
 /// The receiver confirms a flush, so that what went before it has arrived.
-void ucx_peers::leave(ucx_peer& peer, bool answered) {
+void ucx_peers::leave(ucx_peer& peer, bool answered, std::uint64_t told) {
   if (!peer.endpoint)
     return;
-  say_bye(peer, peer.link);
+  const bye_head bye{life_.value, told, peer.met ? peer.peer_link : 0};
+  peer.endpoint->send(static_cast<unsigned>(lane_message::bye), head_bytes(bye), {});
   auto flushed = std::make_shared<bool>(false);
   peer.endpoint->flush([flushed](ucs_status_t) { *flushed = true; });
   const bool stays = connecting_ == ucx_connecting::ahead && !answered && peer.staged == 0;
@@ -234,6 +233,7 @@ void ucx_peers::drop_stuck(clock::time_point now) {
     leave(*peer);
     end(peer,
         no_reader ? stuck("took", stuck_after_) : stuck("sent", owner_patience * stuck_after_));
+    connect_later(peer);
   }
 }
 
@@ -245,11 +245,8 @@ bool ucx_peers::is_watching() const noexcept {
 }
 
 void ucx_peers::leave_all() {
-  for (const auto& [life, peer] : peers_) {
-    if (peer->endpoint)
-      say_bye(*peer, bye_head::for_good);
-    leave(*peer);
-  }
+  for (const auto& [life, peer] : peers_)
+    leave(*peer, false, bye_head::for_good);
 }
 
 void ucx_peers::close() {

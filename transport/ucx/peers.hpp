@@ -138,8 +138,11 @@ private:
 
   void end(const shared_peer& peer, const error& why);
   /// @param answered  the peer closes its endpoint too, or has.
-  void leave(ucx_peer& peer, bool answered = false);
-  void say_bye(const ucx_peer& peer, std::uint64_t link) const;
+  void leave(ucx_peer& peer, bool answered = false) { leave(peer, answered, peer.link); }
+  /// @param told  the number of the link that the peer is told of, or `bye_head::for_good`.
+  void leave(ucx_peer& peer, bool answered, std::uint64_t told);
+  /// Has the next endpoint made ahead, if endpoints are and the peer may be there.
+  void connect_later(const shared_peer& peer);
   [[nodiscard]] bool is_kept(incarnation life) const noexcept;
   void close_left(incarnation life);
   void close_ended(clock::time_point now);
