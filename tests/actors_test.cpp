@@ -2,98 +2,17 @@
 #include <caf/all.hpp>
 
 #include "actors/caf_error.hpp"
-#include "actors/config.hpp"
-#include "actors/door.hpp"
-#include "actors/transceiver_actor.hpp"
-#include "transport/fake_plane.hpp"
+#include "tests/support/scheduled_ranks.hpp"
 
-/// The actors of whole ranks on CAF's deterministic scheduler and its virtual clock, over the fake
-/// data plane: one thread, no network. Endpoints are looked up in a table.
+/// The actors of whole ranks over the fake data plane, in virtual time.
 namespace baton {
 
 namespace {
 
 using namespace std::chrono_literals;
 
-rank_layout layout_of(instance_role role) {
-  rank_layout layout;
-  layout.instance = role == instance_role::context ? "c" : "g";
-  layout.life = incarnation{role == instance_role::context ? 1u : 2u};
-  layout.role = role;
-  layout.model = "m";
-  layout.pools.push_back({memory_kind::host, 0, {}, 2, 64});
-  layout.groups.push_back(
-      {"full",
-       1,
-       0,
-       {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
-  return layout;
-}
-
-/// Without the network module: its thread would send into a job queue that has no lock.
-struct threadless_config : caf::actor_system_config {
-  threadless_config() {
-    register_types(*this);
-    set("scheduler.policy", caf::atom("testing"));
-  }
-};
-
-struct two_ranks {
-  struct rank {
-    std::shared_ptr<fake_plane> plane;
-    rank_context_ptr context;
-    transceiver_actor actor;
-    directory_actor listing;
-    door_actor door;
-  };
-
-  two_ranks() {
-    system.await_actors_before_shutdown(false);
-    context = start(instance_role::context, "127.0.0.1:1001");
-    generation = start(instance_role::generation, "127.0.0.1:1002");
-    for (const auto* side : {&context, &generation})
-      caf::anon_send(side->actor, atom::start_v, side->context->endpoint.host);
-    run(100ms);
-  }
-
-  ~two_ranks() {
-    for (const auto* side : {&context, &generation}) {
-      caf::anon_send(side->actor, atom::stop_v);
-      caf::anon_send_exit(side->door, caf::exit_reason::user_shutdown);
-      caf::anon_send_exit(side->listing, caf::exit_reason::user_shutdown);
-    }
-    run(10ms);
-    scheduler.clock().cancel_all();
-  }
-
-  rank start(instance_role role, const std::string& endpoint) {
-    rank made;
-    auto shared = std::make_shared<rank_context>();
-    shared->layout = layout_of(role);
-    made.plane = std::make_shared<fake_plane>(fabric, shared->layout.life);
-    shared->plane = made.plane;
-    shared->endpoint.host = endpoint;
-    shared->local_door = [this](const std::string& wanted) -> std::optional<door_actor> {
-      const auto found = doors.find(wanted);
-      return found == doors.end() ? std::nullopt : std::optional{found->second};
-    };
-    made.context = shared;
-    made.actor = system.spawn(transceiver_shell, shared);
-    made.listing = system.spawn(directory, shared->layout, shared->options);
-    made.door = system.spawn(door, shared, made.actor, made.listing);
-    doors.emplace(endpoint, made.door);
-    return made;
-  }
-
-  /// Runs all actors and the data planes for a span of virtual time.
-  void run(std::chrono::milliseconds span) {
-    for (auto left = span; left > 0ms; left -= 1ms) {
-      scheduler.run();
-      world.run(world.now() + 1ms);
-      scheduler.advance_time(1ms);
-    }
-    scheduler.run();
-  }
+struct two_ranks : test::scheduled_ranks<fake_plane> {
+  two_ranks() : scheduled_ranks{42} {}
 
   void offer(std::uint64_t id, std::uint32_t tokens, std::chrono::milliseconds timeout = 10s,
              fake_event* after = nullptr) {
@@ -104,13 +23,6 @@ struct two_ranks {
     for (std::uint32_t block = 0; block < tokens; ++block)
       context.plane->write("full", block, id);
     caf::anon_send(context.actor, atom::offer_v, std::move(slice));
-  }
-
-  static group_blocks table(std::uint32_t first, std::uint32_t tokens) {
-    group_blocks blocks{"full", 0, {}};
-    for (std::uint32_t token = 0; token < tokens; ++token)
-      blocks.blocks.push_back(first + token);
-    return blocks;
   }
 
   auto receive(std::uint64_t id, std::uint32_t tokens, std::chrono::milliseconds timeout = 10s,
@@ -150,17 +62,6 @@ struct two_ranks {
                  0u);
     }
   }
-
-  fake_world world{42};
-  fake_fabric fabric{world, {}, {}};
-  threadless_config config;
-  caf::actor_system system{config};
-  caf::scheduler::test_coordinator& scheduler =
-      dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  std::map<std::string, door_actor> doors; ///< gone before the system is, as all handles must be
-  rank context;
-  rank generation;
-  caf::scoped_actor self{system, true};
 };
 
 } // namespace

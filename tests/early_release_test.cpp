@@ -1,6 +1,6 @@
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/simulation.hpp"
+#include "tests/support/settled.hpp"
 
 /// Slices whose blocks are given back before their request has ended. The simulation rewrites them
 /// at once, after a look whether every receiver has read them.
@@ -31,12 +31,7 @@ struct three_slices {
       all += fmt::format("{} ", one.slice);
     return all;
   }
-  void require_clean() {
-    std::string all;
-    for (const auto& line : world.settle(milliseconds{3'000}))
-      all += line + "\n";
-    BOOST_TEST(all.empty(), all);
-  }
+  void require_clean() { test::require_clean(world); }
 
   simulation world;
 };
@@ -133,10 +128,8 @@ BOOST_AUTO_TEST_CASE(a_sender_that_crashes_does_not_grant_again_what_it_released
     simulation world{seed, {2, 0, 2}, faults};
     world.hand_over(first, {{{0, 2}, {}, true}, {{2, 4}, {}, true}, {{4, 6}, {}, true}}, 0,
                     milliseconds{2'000});
-    std::string all;
-    for (const auto& line : world.settle(milliseconds{5'000}))
-      all += line + "\n";
-    BOOST_REQUIRE_MESSAGE(all.empty(), "seed " << seed << "\n" << all);
+    const auto complaints = world.settle(milliseconds{5'000});
+    BOOST_REQUIRE_MESSAGE(complaints.empty(), "seed " << seed << "\n" << joined(complaints));
     const auto& ended = world.context(0).outcomes().at(first);
     crashed += ended.attempts > 1 && !world.context(0).released().empty();
   }

@@ -1,7 +1,6 @@
 #include <sys/resource.h>
 
 #include <chrono>
-#include <fstream>
 #include <future>
 #include <random>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include "tests/support/fleet.hpp"
 #include "tests/support/plane_process.hpp"
+#include "tests/support/resident.hpp"
 
 using namespace baton;
 using namespace baton::test;
@@ -121,15 +121,6 @@ private:
 
 /// What a hostile peer may cost at most. ASan alone keeps 256 MiB of what was freed.
 constexpr std::size_t memory_room = 500u << 20;
-
-/// Resident memory of this process, in bytes.
-std::size_t resident() {
-  std::ifstream file{"/proc/self/statm"};
-  std::size_t all = 0;
-  std::size_t here = 0;
-  file >> all >> here;
-  return here * 4096;
-}
 
 /// Ends when this does; not less than what is open already.
 class fewer_descriptors {

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <csignal>
-#include <fstream>
 #include <thread>
 
 #include <boost/test/unit_test.hpp>
@@ -9,6 +8,7 @@
 #include "examples/support/value_of.hpp"
 #include "tests/support/fleet.hpp"
 #include "tests/support/plane_process.hpp"
+#include "tests/support/resident.hpp"
 #include "tests/support/slow_plane.hpp"
 
 /// More than a rank can do at once, or more than it has room for: it refuses with an error that
@@ -37,15 +37,6 @@ constexpr std::size_t session_bytes = 8 * 1024;
 constexpr auto ample = 60s;
 /// What so many deadlines that pass together may take to be seen to.
 constexpr auto late = 3s;
-
-/// Resident memory of this process, in bytes.
-std::size_t resident() {
-  std::ifstream file{"/proc/self/statm"};
-  std::size_t all = 0;
-  std::size_t here = 0;
-  file >> all >> here;
-  return here * 4096;
-}
 
 /// What `count` requests that are live now have added.
 std::size_t bytes_each(std::size_t before, std::size_t count) {

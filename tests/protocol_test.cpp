@@ -2,7 +2,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/simulation.hpp"
+#include "tests/support/settled.hpp"
 
 using namespace baton;
 using namespace baton::test;
@@ -11,18 +11,6 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr milliseconds deadline{200};
-
-std::string joined(const std::vector<std::string>& lines) {
-  std::string all;
-  for (const auto& line : lines)
-    all += line + "\n";
-  return all;
-}
-
-void require_clean(simulation& world, milliseconds longest = milliseconds{3'000}) {
-  const auto complaints = world.settle(longest);
-  BOOST_TEST(complaints.empty(), joined(complaints));
-}
 
 request_state state_on(simulated_rank& rank, request_id id) {
   const auto found = rank.outcomes().find(id);

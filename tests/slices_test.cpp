@@ -1,6 +1,6 @@
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/simulation.hpp"
+#include "tests/support/settled.hpp"
 
 /// How a request may be cut into slices, by tokens and by layers.
 using namespace baton;
@@ -18,13 +18,6 @@ chaos with_layers(std::uint32_t layers, bool state = false) {
   faults.layers = layers;
   faults.state = state;
   return faults;
-}
-
-void require_clean(simulation& world) {
-  std::string all;
-  for (const auto& line : world.settle(milliseconds{3'000}))
-    all += line + "\n";
-  BOOST_TEST(all.empty(), all);
 }
 
 /// Offers pieces of a request to one rank that holds layers 0 to 2.

@@ -2,7 +2,7 @@
 // receiver. tests/protocol_test.cpp has the histories in which all goes wrong.
 #include <boost/test/unit_test.hpp>
 
-#include "tests/support/simulation.hpp"
+#include "tests/support/settled.hpp"
 
 using namespace baton;
 using namespace baton::test;
@@ -14,18 +14,6 @@ constexpr request_id first{1};
 constexpr incarnation source{3};
 constexpr incarnation reader{4};
 constexpr milliseconds deadline{200};
-
-std::string joined(const std::vector<std::string>& lines) {
-  std::string all;
-  for (const auto& line : lines)
-    all += line + "\n";
-  return all;
-}
-
-void require_clean(simulation& world) {
-  const auto complaints = world.settle(milliseconds{3'000});
-  BOOST_TEST(complaints.empty(), joined(complaints));
-}
 
 /// What a session did, in order.
 template <class Backend>

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "actors/receive_protocol.hpp"
-#include "actors/send_protocol.hpp"
 #include "tests/support/live_bytes.hpp"
+#include "tests/support/protocol_session.hpp"
 
 namespace baton::test {
 namespace {
@@ -33,56 +32,35 @@ std::vector<group_blocks> tables_of(const rank_layout& layout,
 
 } // namespace
 
-class scale_rank::session final : public receive_backend, public send_backend {
+class scale_rank::session final : public protocol_session {
 public:
-  session(scale_rank& rank, receive_spec spec) : rank_{rank}, key_{spec.key} {
-    receiver_.emplace(std::move(spec), *this);
-  }
-  session(scale_rank& rank, send_spec spec) : rank_{rank}, key_{spec.key} {
-    sender_.emplace(std::move(spec), *this);
-  }
-
-  void start() {
-    if (receiver_)
-      receiver_->start(rank_.world_.clock_.now());
-    else
-      sender_->start();
-  }
-  void handle(const session_input& input) {
-    if (receiver_)
-      receiver_->handle(input);
-    else
-      sender_->handle(input);
-  }
+  template <class Spec>
+  session(scale_rank& rank, Spec spec) : protocol_session{std::move(spec)}, rank_{rank} {}
 
   void send(incarnation peer, wire_message message) override {
     rank_.send(peer, std::move(message));
   }
   void report(session_report report) override {
-    rank_.world_.after({}, [&rank = rank_, key = key_, report = std::move(report)] {
+    rank_.world_.after({}, [&rank = rank_, key = key(), report = std::move(report)] {
       rank.supervisor_.reported(rank.world_.clock_.now(), key, report);
     });
   }
-  void passed(probe_point) override {}
   void pull(std::uint32_t source, std::uint32_t slice, pull_job job) override {
-    rank_.plane_.pull(key_, std::move(job),
-                      [&rank = rank_, key = key_, source, slice](expected<pull_stats> result) {
+    rank_.plane_.pull(key(), std::move(job),
+                      [&rank = rank_, key = key(), source, slice](expected<pull_stats> result) {
                         const auto found = rank.sessions_.find(key);
                         if (found != rank.sessions_.end())
-                          found->second->receiver_->pulled(source, slice, std::move(result));
+                          found->second->pulled(source, slice, std::move(result));
                       });
   }
   void when(std::uint32_t, gpu_event_ref) override {}
   expected<lease> grant(grant_spec spec) override {
-    return rank_.plane_.grant(key_, std::move(spec));
+    return rank_.plane_.grant(key(), std::move(spec));
   }
   void revoke(const lease& right) override { rank_.plane_.revoke(right); }
 
 private:
   scale_rank& rank_;
-  session_key key_;
-  std::optional<receive_protocol> receiver_;
-  std::optional<send_protocol> sender_;
 };
 
 // -- scale_rank ----
@@ -178,12 +156,14 @@ void scale_rank::withdraw(session_key key, const receive_request& request, cance
 
 void scale_rank::spawn(receive_spec spec) {
   const auto key = spec.key;
-  sessions_.emplace(key, std::make_unique<session>(*this, std::move(spec))).first->second->start();
+  sessions_.emplace(key, std::make_unique<session>(*this, std::move(spec)))
+      .first->second->start(world_.clock_.now());
 }
 
 void scale_rank::spawn(send_spec spec) {
   const auto key = spec.key;
-  sessions_.emplace(key, std::make_unique<session>(*this, std::move(spec))).first->second->start();
+  sessions_.emplace(key, std::make_unique<session>(*this, std::move(spec)))
+      .first->second->start(world_.clock_.now());
 }
 
 void scale_rank::tell(session_key key, session_input input) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
+
+#include "tests/support/protocol_session.hpp"
 
 namespace baton::test {
 namespace {
@@ -65,70 +68,44 @@ bool is_in(const simulated_slice& slice, std::uint32_t layer, std::uint32_t toke
 
 } // namespace
 
-/// A session as a plain object, with the supervisor and the plane behind delays of their own.
-class simulated_rank::session final : public receive_backend, public send_backend {
+/// A session with the supervisor and the plane behind delays of their own.
+class simulated_rank::session final : public protocol_session {
 public:
-  session(simulated_rank& rank, receive_spec spec)
-      : rank_{rank}, key_{spec.key}, request_{spec.request.request} {
-    receiver_ = std::make_unique<receive_protocol>(std::move(spec), *this);
-  }
-  session(simulated_rank& rank, send_spec spec)
-      : rank_{rank}, key_{spec.key}, request_{spec.request} {
-    sender_ = std::make_unique<send_protocol>(std::move(spec), *this);
-  }
-
-  [[nodiscard]] request_id request() const noexcept { return request_; }
-
-  void start() {
-    if (receiver_)
-      receiver_->start(rank_.world_.clock_.now());
-    else
-      sender_->start();
-  }
-  void handle(const session_input& input) {
-    if (receiver_)
-      receiver_->handle(input);
-    else
-      sender_->handle(input);
-  }
+  template <class Spec>
+  session(simulated_rank& rank, Spec spec) : protocol_session{std::move(spec)}, rank_{rank} {}
 
   void send(incarnation peer, wire_message message) override {
     rank_.send(peer, std::move(message));
   }
   void report(session_report report) override {
-    rank_.later([&rank = rank_, key = key_, report = std::move(report)] {
+    rank_.later([&rank = rank_, key = key(), report = std::move(report)] {
       rank.supervisor_->reported(rank.world_.clock_.now(), key, report);
       rank.rewrite_released();
     });
   }
-  void passed(probe_point) override {}
   void pull(std::uint32_t source, std::uint32_t slice, pull_job job) override {
-    rank_.plane_.pull(key_, std::move(job),
-                      [&rank = rank_, key = key_, source, slice](expected<pull_stats> result) {
+    rank_.plane_.pull(key(), std::move(job),
+                      [&rank = rank_, key = key(), source, slice](expected<pull_stats> result) {
                         const auto found = rank.sessions_.find(key);
                         if (found != rank.sessions_.end())
-                          found->second->receiver_->pulled(source, slice, std::move(result));
+                          found->second->pulled(source, slice, std::move(result));
                       });
   }
   void when(std::uint32_t slice, gpu_event_ref event) override {
-    rank_.plane_.when(key_, event, [&rank = rank_, key = key_, slice](expected<> complete) {
+    rank_.plane_.when(key(), event, [&rank = rank_, key = key(), slice](expected<> complete) {
       rank.later([&rank, key, slice, complete = std::move(complete)] {
         if (const auto found = rank.sessions_.find(key); found != rank.sessions_.end())
-          found->second->sender_->filled(slice, complete);
+          found->second->filled(slice, complete);
       });
     });
   }
   expected<lease> grant(grant_spec spec) override {
-    return rank_.plane_.grant(key_, std::move(spec));
+    return rank_.plane_.grant(key(), std::move(spec));
   }
   void revoke(const lease& right) override { rank_.plane_.revoke(right); }
 
 private:
   simulated_rank& rank_;
-  session_key key_;
-  request_id request_;
-  std::unique_ptr<receive_protocol> receiver_;
-  std::unique_ptr<send_protocol> sender_;
 };
 
 simulated_rank::simulated_rank(simulation& world, instance_role role, std::uint32_t number)
@@ -548,7 +525,7 @@ void simulated_rank::start(Spec spec) {
   sessions_.emplace(key, made);
   later([this, key] {
     if (const auto found = sessions_.find(key); found != sessions_.end())
-      found->second->start();
+      found->second->start(world_.clock_.now());
   });
 }
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "actors/caf_error.hpp"
-#include "actors/config.hpp"
 
 namespace baton::test {
 namespace {
@@ -13,84 +12,9 @@ using namespace std::chrono_literals;
 
 constexpr std::uint32_t first_received = 32;
 
-rank_layout layout_of(instance_role role) {
-  rank_layout layout;
-  layout.instance = role == instance_role::context ? "c" : "g";
-  layout.life = incarnation{role == instance_role::context ? 1u : 2u};
-  layout.role = role;
-  layout.model = "m";
-  layout.pools.push_back({memory_kind::host, 0, {}, 2, 64});
-  layout.groups.push_back(
-      {"full",
-       1,
-       0,
-       {buffer_layout{0, cache_role::key, 0, 0, 2, 0, 1, 1, 2, 2, 1, element_type::bf16}}});
-  return layout;
-}
-
-group_blocks table(std::uint32_t first, std::uint32_t tokens) {
-  group_blocks blocks{"full", 0, {}};
-  for (std::uint32_t token = 0; token < tokens; ++token)
-    blocks.blocks.push_back(first + token);
-  return blocks;
-}
-
-std::string endpoint_of(instance_role role) {
-  return role == instance_role::context ? "127.0.0.1:1001" : "127.0.0.1:1002";
-}
-
 } // namespace
 
-troubled_ranks::threadless_config::threadless_config() {
-  register_types(*this);
-  set("scheduler.policy", caf::atom("testing"));
-}
-
-troubled_ranks::troubled_ranks(std::uint64_t seed) : world_{seed} {
-  system_.await_actors_before_shutdown(false);
-  for (const auto role : {instance_role::context, instance_role::generation})
-    at(role) = start(role, endpoint_of(role));
-  for (const auto role : {instance_role::context, instance_role::generation})
-    caf::anon_send(at(role).actor, atom::start_v, endpoint_of(role));
-  run(100ms);
-}
-
-troubled_ranks::~troubled_ranks() {
-  for (const auto role : {instance_role::context, instance_role::generation}) {
-    caf::anon_send(at(role).actor, atom::stop_v);
-    caf::anon_send_exit(at(role).door, caf::exit_reason::user_shutdown);
-    caf::anon_send_exit(at(role).listing, caf::exit_reason::user_shutdown);
-  }
-  run(10ms);
-  scheduler_.clock().cancel_all();
-}
-
-troubled_ranks::rank troubled_ranks::start(instance_role role, const std::string& endpoint) {
-  rank made;
-  auto shared = std::make_shared<rank_context>();
-  shared->layout = layout_of(role);
-  made.plane = std::make_shared<troubled_plane>(fabric_, shared->layout.life);
-  shared->plane = made.plane;
-  shared->endpoint.host = endpoint;
-  shared->local_door = [this](const std::string& wanted) -> std::optional<door_actor> {
-    const auto found = doors_.find(wanted);
-    return found == doors_.end() ? std::nullopt : std::optional{found->second};
-  };
-  made.context = shared;
-  made.actor = system_.spawn(transceiver_shell, shared);
-  made.listing = system_.spawn(directory, shared->layout, shared->options);
-  made.door = system_.spawn(door, shared, made.actor, made.listing);
-  doors_.emplace(endpoint, made.door);
-  return made;
-}
-
-void troubled_ranks::run(std::chrono::milliseconds span) {
-  for (auto left = span; left > 0ms; left -= 1ms) {
-    scheduler_.run();
-    world_.run(world_.now() + 1ms);
-    scheduler_.advance_time(1ms);
-  }
-  scheduler_.run();
+troubled_ranks::troubled_ranks(std::uint64_t seed) : scheduled_ranks{seed} {
 }
 
 void troubled_ranks::offer(std::uint64_t id, token_range tokens, bool last, fake_event* after,
@@ -103,8 +27,8 @@ void troubled_ranks::offer(std::uint64_t id, token_range tokens, bool last, fake
   slice.timeout = timeout;
   slice.after = {after};
   for (auto block = tokens.begin; block < tokens.end; ++block)
-    context_.plane->fake().write("full", block, id);
-  caf::anon_send(context_.actor, atom::offer_v, std::move(slice));
+    context.plane->fake().write("full", block, id);
+  caf::anon_send(context.actor, atom::offer_v, std::move(slice));
 }
 
 void troubled_ranks::receive(std::uint64_t id, std::uint32_t tokens,
@@ -119,15 +43,15 @@ void troubled_ranks::receive(std::uint64_t id, std::uint32_t tokens,
   wish.timeout = timeout;
   wish.after = {after};
   for (std::uint32_t token = 0; token < tokens; ++token)
-    generation_.plane->fake().write("full", first_received + token, 0);
-  caf::anon_send(generation_.actor, atom::begin_v, std::move(wish));
+    generation.plane->fake().write("full", first_received + token, 0);
+  caf::anon_send(generation.actor, atom::begin_v, std::move(wish));
 }
 
 template <class Result, class... Args>
 expected<Result> troubled_ranks::ask(std::chrono::milliseconds span, const transceiver_actor& actor,
                                      Args&&... args) {
   expected<Result> result = fail(errc::timed_out, "no answer");
-  auto handle = self_->request(actor, caf::infinite, std::forward<Args>(args)...);
+  auto handle = self->request(actor, caf::infinite, std::forward<Args>(args)...);
   run(span);
   handle.receive([&](Result& answer) { result = std::move(answer); },
                  [&](caf::error& err) { result = fail(from_caf(err, "ask")); });
@@ -135,7 +59,7 @@ expected<Result> troubled_ranks::ask(std::chrono::milliseconds span, const trans
 }
 
 std::shared_ptr<const request_ticket> troubled_ranks::ticket(std::uint64_t id) {
-  return ask<disaggregated_params>(300ms, context_.actor, atom::params_v, request_id{id},
+  return ask<disaggregated_params>(300ms, context.actor, atom::params_v, request_id{id},
                                    std::int64_t{100})
       .value()
       .ticket;
@@ -151,7 +75,7 @@ const std::map<std::uint64_t, outcome>& troubled_ranks::ended(instance_role side
 
 bool troubled_ranks::arrived(std::uint64_t id, std::uint32_t tokens) const {
   for (std::uint32_t token = 0; token < tokens; ++token)
-    if (generation_.plane->fake().block("full", first_received + token) != id)
+    if (generation.plane->fake().block("full", first_received + token) != id)
       return false;
   return true;
 }
@@ -179,20 +103,20 @@ std::optional<error> troubled_ranks::refusal(instance_role side, std::uint64_t i
     slice.request = request_id{id};
     slice.tokens = {0, 1};
     slice.blocks = {table(0, 1)};
-    note(self_->request(context_.actor, caf::infinite, atom::offer_v, std::move(slice)));
+    note(self->request(context.actor, caf::infinite, atom::offer_v, std::move(slice)));
   } else {
     receive_request wish;
     wish.request = request_id{id};
     wish.context = {endpoint_of(instance_role::context), 0};
     wish.tokens = 1;
     wish.blocks = {table(first_received, 1)};
-    note(self_->request(generation_.actor, caf::infinite, atom::begin_v, std::move(wish)));
+    note(self->request(generation.actor, caf::infinite, atom::begin_v, std::move(wish)));
   }
   return refused;
 }
 
 void troubled_ranks::leave(instance_role side) {
-  doors_.erase(endpoint_of(side));
+  doors.erase(endpoint_of(side));
   caf::anon_send_exit(at(side).door, caf::exit_reason::kill);
   caf::anon_send(at(side).actor, atom::stop_v);
 }
