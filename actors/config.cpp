@@ -1,7 +1,6 @@
 #include "actors/config.hpp"
 
-#include <caf/io/middleman.hpp>
-
+#include "actors/middleman.hpp"
 #include "actors/type_ids.hpp"
 
 namespace baton {
@@ -17,7 +16,7 @@ void register_types(caf::actor_system_config& config) {
 
 void configure(caf::actor_system_config& config) {
   register_types(config);
-  config.load<caf::io::middleman>();
+  config.load<middleman>();
   config.set("middleman.heartbeat-interval", caf::timespan{std::chrono::seconds{1}});
   config.set("middleman.connection-timeout", caf::timespan{std::chrono::seconds{5}});
 }

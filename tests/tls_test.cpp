@@ -1,6 +1,3 @@
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include <fstream>
 #include <thread>
 #include <vector>
@@ -13,7 +10,7 @@
 #include "actors/actors.hpp"
 #include "tests/support/certificates.hpp"
 #include "tests/support/fleet.hpp"
-#include "transport/base/unique_fd.hpp"
+#include "tests/support/sockets.hpp"
 
 using namespace baton;
 using namespace baton::test;
@@ -43,17 +40,6 @@ struct two_authorities {
 std::uint16_t port_of(node& rank) {
   const auto endpoint = rank.door().endpoint();
   return static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1)));
-}
-
-unique_fd connect_to(std::uint16_t port) {
-  unique_fd socket{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  BOOST_REQUIRE(
-      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
-  return socket;
 }
 
 } // namespace
