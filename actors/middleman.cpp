@@ -1,5 +1,7 @@
 #include "actors/middleman.hpp"
 
+#include <unordered_map>
+
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 #include <caf/io/basp_broker.hpp>
@@ -7,40 +9,75 @@
 namespace baton {
 namespace {
 
-class patient_broker final : public caf::io::basp_broker {
+class careful_broker final : public caf::io::basp_broker {
 public:
   using basp_broker::basp_broker;
 
   caf::behavior make_behavior() override {
+    using namespace caf::io;
     auto inherited = basp_broker::make_behavior();
     const caf::message_handler first{
-        [this, inherited](caf::connect_atom connect, const caf::io::scribe_ptr& made,
+        [this, inherited](caf::connect_atom connect, const scribe_ptr& made,
                           std::uint16_t port) mutable {
-          ctx[made->hdl()].last_seen = clock().now();
-          auto message = caf::make_message(connect, made, port);
-          inherited(message);
+          begin(made->hdl());
+          pass(inherited, connect, made, port);
         },
-        [this, inherited](const caf::io::new_connection_msg& accepted) mutable {
-          set_context(accepted.handle);
-          auto message = caf::make_message(accepted);
-          inherited(message);
-        }};
+        [this, inherited](const new_connection_msg& accepted) mutable {
+          begin(accepted.handle);
+          pass(inherited, accepted);
+        },
+        [this, inherited](const connection_closed_msg& closed) mutable {
+          ++ends_[closed.handle].expected;
+          pass(inherited, closed);
+        },
+        [this, inherited](caf::delete_atom end, caf::io::connection_handle handle) mutable {
+          if (!was_early(handle))
+            pass(inherited, end, handle);
+        },
+    };
     return first.or_else(inherited);
   }
+
+private:
+  template <class... Parts>
+  static void pass(caf::behavior& inherited, const Parts&... parts) {
+    auto message = caf::make_message(parts...);
+    inherited(message);
+  }
+
+  /// Ends whoever had the handle before.
+  void begin(caf::io::connection_handle handle) {
+    if (const auto found = ends_.find(handle); found != ends_.end()) {
+      found->second.early = found->second.expected;
+      connection_cleanup(handle, caf::sec::none);
+    }
+    set_context(handle);
+  }
+
+  /// Whether the end that comes now is of a connection that was ended early.
+  bool was_early(caf::io::connection_handle handle) {
+    const auto found = ends_.find(handle);
+    if (found == ends_.end())
+      return false;
+    const bool early = found->second.early > 0;
+    found->second.early -= early ? 1 : 0;
+    if (--found->second.expected == 0)
+      ends_.erase(found);
+    return early;
+  }
+
+  struct ends {
+    unsigned expected = 0;
+    unsigned early = 0; ///< of these; they come first
+  };
+  std::unordered_map<caf::io::connection_handle, ends> ends_;
 };
 
 } // namespace
 
-caf::actor_system::module* middleman::make(caf::actor_system& system, caf::detail::type_list<>) {
-  return new middleman{system};
-}
-
-middleman::middleman(caf::actor_system& system) : caf::io::middleman{system}, backend_{&system} {
-}
-
 /// The first broker of a name stays.
 void middleman::start() {
-  static_cast<void>(named_broker<patient_broker>(caf::atom("BASP")));
+  static_cast<void>(named_broker<careful_broker>(caf::atom("BASP")));
   caf::io::middleman::start();
 }
 
