@@ -16,7 +16,7 @@ struct footprint {
   friend bool operator==(const footprint&, const footprint&) = default;
 };
 
-/// Of this process.
+/// Of this process, without the one timer that its UCX worker may have made.
 ///
 /// @param own_threads  that do not count.
 [[nodiscard]] footprint measure_footprint(std::size_t own_threads = 0);
