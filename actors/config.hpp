@@ -14,8 +14,9 @@ namespace baton {
 /// find each other's doors in a table (`rank_context::local_door`), on a scheduler of the host's.
 void register_types(caf::actor_system_config& config);
 
-/// `register_types`, plus the network module and the heartbeats that every node needs (1 s, cut off
-/// after 5 s). What a `transceiver` asks for.
+/// `register_types`, plus the network module (`middleman`, in place of CAF's own if that was loaded
+/// before) and the heartbeats that every node needs (1 s, cut off after 5 s). What a `transceiver`
+/// asks for.
 void configure(caf::actor_system_config& config);
 
 /// The files of mutual TLS on the control plane, in PEM. Whoever has a certificate that the
