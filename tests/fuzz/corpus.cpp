@@ -106,11 +106,13 @@ void add_layouts(corpus& all) {
   all["instance_info/odd_empty_shapes"] = repeated(bytes_field(1, ""), 5000);
   all["instance_info/odd_empty_ranks"] = repeated(bytes_field(2, ""), 5000);
   const auto both = sample_info({2, 1});
-  const introduction intro{protocol_version,       "1.22.0",     both.ranks[1],
-                           digest(both.layouts()), encode(both), false};
+  introduction intro{protocol_version,       "1.22.0",     both.ranks[1],
+                     digest(both.layouts()), encode(both), false};
   all["introduction/plain"] = encode(intro);
   all["introduction/odd_version"] = number_field(1, 7) + bytes_field(2, "9") + "\xff\xff";
   all["introduction/odd_self"] = encode(intro) + number_field(3, ~0ull);
+  intro.for_blocks = true;
+  all["introduction/for_blocks"] = encode(intro);
 }
 
 void add_messages(corpus& all) {
