@@ -38,6 +38,13 @@ public:
     return first.or_else(inherited);
   }
 
+  /// CAF's leaves the mailbox open: a heartbeat that comes later stays there, and is from
+  /// ourselves.
+  bool cleanup(caf::error&& reason, caf::execution_unit* host) override {
+    close_all();
+    return scheduled_actor::cleanup(std::move(reason), host);
+  }
+
 private:
   template <class... Parts>
   static void pass(caf::behavior& inherited, const Parts&... parts) {

@@ -14,6 +14,7 @@ namespace baton {
 /// - A handle is a descriptor, so a new connection may have that of one whose end still waits for
 ///   its last messages to be read. Then what is meant for the old peer goes to the new one, and the
 ///   end of the old one takes the new one's routes. Here the old one ends first.
+/// - A heartbeat that is due while the system ends keeps the broker for ever. Here it is freed.
 class middleman : public caf::io::middleman {
 public:
   static caf::actor_system::module* make(caf::actor_system& system, caf::detail::type_list<> = {}) {
