@@ -91,12 +91,12 @@ bool caught_up(data_thread& thread) {
 
 /// A job that counts, and whose chunks can be held up.
 struct counted_job final : copy_job {
-  void copy(std::size_t) noexcept override {
+  void copy(std::size_t) override {
     ++copied;
     started.count_down();
     gate.wait();
   }
-  void ended(bool complete) noexcept override { finished.callback()(complete); }
+  void ended(expected<> copied) override { finished.callback()(copied.has_value()); }
 
   std::atomic<std::size_t> copied{0};
   eventually<bool> finished;

@@ -109,6 +109,24 @@ BOOST_AUTO_TEST_CASE(a_wait_that_was_aborted_on_its_way_ends_at_once) {
   BOOST_TEST(all.waits.empty());
 }
 
+BOOST_AUTO_TEST_CASE(a_callback_that_throws_takes_no_other_with_it) {
+  bench all;
+  const event_wait::canceller nobody = [](const std::shared_ptr<event_wait>&) {};
+  all.waits.add(all.begin(0));
+  const auto bad = std::make_shared<event_wait>(
+      session, all.event(9), [](const expected<>&) { throw 7; }, all.ledger, nobody);
+  BOOST_REQUIRE(bad->begin());
+  all.waits.add(bad);
+  all.waits.add(all.begin(1));
+  BOOST_CHECK_THROW(all.waits.cancel_all({errc::cancelled, "the end"}), int);
+  all.waits.cancel_all({errc::cancelled, "the end"});
+  BOOST_TEST(all.ended.size() == 2u);
+  BOOST_TEST(all.waits.empty());
+  bool retired = false;
+  BOOST_TEST(all.ledger.retire(session, [&] { retired = true; }).empty());
+  BOOST_TEST(retired);
+}
+
 BOOST_AUTO_TEST_CASE(all_waits_can_be_ended_together) {
   bench all;
   for (std::size_t i = 0; i < 5; ++i)

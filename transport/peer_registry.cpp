@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "transport/base/guarded_calls.hpp"
+
 namespace baton {
 
 std::optional<std::uint64_t> peer_registry::add(peer_card card, callback done) {
@@ -47,8 +49,7 @@ void peer_registry::settle(incarnation life, std::uint64_t ticket,
       peers_.erase(found);
     }
   }
-  for (auto& done : waiting)
-    done(choice);
+  call_all(waiting, choice);
 }
 
 void peer_registry::remove(incarnation life, const std::function<void()>& gone) {
@@ -64,8 +65,9 @@ void peer_registry::remove(incarnation life, const std::function<void()>& gone) 
     dropped = std::move(found->second.peer);
     peers_.erase(found);
   }
-  for (auto& done : waiting)
-    done(fail(errc::peer_lost, "peer {} was given up during its introduction", life));
+  const expected<lane_choice> lost =
+      fail(errc::peer_lost, "peer {} was given up during its introduction", life);
+  call_all(waiting, lost);
 }
 
 void peer_registry::clear() {

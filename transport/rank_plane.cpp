@@ -190,6 +190,8 @@ public:
   }
 
   expected<lease> grant(session_key owner, grant_spec spec) {
+    if (auto why = broken())
+      return fail(std::move(*why));
     return grants_.grant(owner, std::move(spec));
   }
 
@@ -199,6 +201,8 @@ public:
   }
 
   void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
+    if (auto why = broken())
+      return done(fail(std::move(*why)));
     if (!event)
       return done({});
     if (gpu_)
@@ -208,6 +212,8 @@ public:
   }
 
   void pull(session_key owner, pull_job job, std::function<void(expected<pull_stats>)> done) {
+    if (auto why = broken())
+      return done(fail(std::move(*why)));
     pull_order order;
     order.started = std::chrono::steady_clock::now();
     const auto peer = peers_.find(job.source);
@@ -248,8 +254,16 @@ public:
 
   [[nodiscard]] std::size_t granted() const noexcept { return grants_.table().granted(); }
   [[nodiscard]] std::optional<error> broken() const {
-    auto why = ucx_ ? ucx_->failure() : std::nullopt;
-    return why || !gpu_ ? why : gpu_->failure();
+    auto why = copies_.failure();
+    const auto ask = [&why](const auto& part) {
+      if (part && !why)
+        why = part->failure();
+    };
+    ask(service_);
+    ask(ucx_);
+    ask(gpu_);
+    ask(mapper_);
+    return why;
   }
   [[nodiscard]] const std::string& manifest() const noexcept { return manifest_; }
   [[nodiscard]] const memory_pool& pool(std::size_t index) const noexcept { return pools_[index]; }

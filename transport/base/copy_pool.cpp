@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "transport/base/guarded_calls.hpp"
+
 namespace baton {
 
 copy_pool::copy_pool(std::size_t threads) {
@@ -27,11 +29,13 @@ void copy_pool::stop() {
   threads_.clear();
 }
 
-bool copy_pool::submit(std::shared_ptr<copy_job> job, std::size_t chunks) {
+expected<> copy_pool::submit(std::shared_ptr<copy_job> job, std::size_t chunks) {
   {
     const std::lock_guard lock{mutex_};
+    if (auto why = failure_.get())
+      return fail(std::move(*why));
     if (stopping_)
-      return false;
+      return fail(errc::cancelled, "the rank is shutting down");
     auto added = std::make_shared<entry>();
     added->job = std::move(job);
     added->chunks = chunks;
@@ -40,21 +44,36 @@ bool copy_pool::submit(std::shared_ptr<copy_job> job, std::size_t chunks) {
   }
   // One chunk wakes one thread, many wake all.
   chunks > 1 ? changed_.notify_all() : changed_.notify_one();
-  return true;
+  return {};
+}
+
+void copy_pool::copy_here(copy_job& job, std::size_t chunks) noexcept {
+  expected<> copied;
+  if (auto why = failure_.get())
+    copied = fail(std::move(*why));
+  for (std::size_t chunk = 0; copied && chunk < chunks; ++chunk)
+    if (const auto thrown = thrown_by([&] { job.copy(chunk); })) {
+      const std::lock_guard lock{mutex_};
+      break_down(*thrown);
+      copied = fail(why_not_whole());
+    }
+  if (const auto thrown = thrown_by([&] { job.ended(std::move(copied)); })) {
+    const std::lock_guard lock{mutex_};
+    break_down(*thrown);
+  }
 }
 
 void copy_pool::abort(const copy_job& job) {
   {
     const std::lock_guard lock{mutex_};
-    const auto found = std::find_if(live_.begin(), live_.end(),
-                                    [&](const turn& live) { return live->job.get() == &job; });
+    const auto found = std::ranges::find(live_, &job, [](const turn& live) {
+      return static_cast<const copy_job*>(live->job.get());
+    });
     if (found == live_.end())
       return;
     (*found)->aborted = true;
-    if ((*found)->queued) {
-      std::erase(queue_, *found);
-      queue_.push_front(*found);
-    }
+    if ((*found)->queued)
+      queue_.splice(queue_.begin(), queue_, std::ranges::find(queue_, *found));
   }
   changed_.notify_one();
 }
@@ -70,29 +89,49 @@ void copy_pool::work() {
 }
 
 void copy_pool::take_turn(std::unique_lock<std::mutex>& lock) {
-  const turn mine = std::move(queue_.front());
-  queue_.pop_front();
-  mine->queued = false;
-  if (!mine->aborted) {
-    const auto chunk = mine->next++;
-    ++mine->running;
-    if (mine->next < mine->chunks) {
-      mine->queued = true;
-      queue_.push_back(mine);
-    }
-    lock.unlock();
-    mine->job->copy(chunk);
-    lock.lock();
-    --mine->running;
-  }
-  if (mine->running > 0 || mine->queued)
-    return;
-  const bool complete = mine->next == mine->chunks;
-  if (std::erase(live_, mine) == 0)
-    return;
+  std::list<turn> taken;
+  taken.splice(taken.begin(), queue_, queue_.begin());
+  const turn mine = taken.front();
+  mine->queued = mine->next + 1 < mine->chunks && !mine->aborted;
+  if (mine->queued)
+    queue_.splice(queue_.end(), taken);
+  if (!mine->aborted)
+    copy_next(*mine, lock);
+  if (mine->running == 0 && !mine->queued && std::erase(live_, mine) != 0)
+    end(*mine, lock);
+}
+
+void copy_pool::copy_next(entry& mine, std::unique_lock<std::mutex>& lock) {
+  const auto chunk = mine.next++;
+  ++mine.running;
   lock.unlock();
-  mine->job->ended(complete);
+  const auto thrown = thrown_by([&] { mine.job->copy(chunk); });
   lock.lock();
+  --mine.running;
+  mine.threw |= thrown.has_value();
+  if (thrown)
+    break_down(*thrown);
+}
+
+void copy_pool::end(entry& mine, std::unique_lock<std::mutex>& lock) {
+  const bool whole = mine.next == mine.chunks && !mine.threw;
+  auto copied = whole ? expected<>{} : expected<>{fail(why_not_whole())};
+  lock.unlock();
+  const auto thrown = thrown_by([&] { mine.job->ended(std::move(copied)); });
+  lock.lock();
+  if (thrown)
+    break_down(*thrown);
+}
+
+error copy_pool::why_not_whole() const {
+  return failure_.get().value_or(error{errc::cancelled, "the copy was cancelled"});
+}
+
+void copy_pool::break_down(const std::string& what) {
+  failure_.set(
+      {errc::transport_failed, fmt::format("a thread that copies threw an exception: {}", what)});
+  for (const auto& live : live_)
+    live->aborted = true;
 }
 
 } // namespace baton

@@ -2,11 +2,16 @@
 
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "messages/error.hpp"
+#include "transport/base/failure_note.hpp"
 
 namespace baton {
 
@@ -15,15 +20,17 @@ class copy_job {
 public:
   virtual ~copy_job() = default;
   /// Copies one chunk. Called by a copy thread, several at once.
-  virtual void copy(std::size_t chunk) noexcept = 0;
+  virtual void copy(std::size_t chunk) = 0;
   /// Called once by a copy thread, when no chunk of this job runs or will run any more.
   ///
-  /// @param complete whether all chunks were copied.
-  virtual void ended(bool complete) noexcept = 0;
+  /// @param copied success if all chunks were copied, `cancelled` after an abort, the pool's
+  ///        failure after that.
+  virtual void ended(expected<> copied) = 0;
 };
 
 /// Threads for large copies. Jobs take turns, chunk by chunk, so that none waits for the whole of
-/// another. Thread-safe.
+/// another. Should a job throw, in either of its functions, then the pool has failed for good: all
+/// jobs end with that error, and no more are taken. Thread-safe.
 class copy_pool {
 public:
   /// Starts `threads` threads, at least one.
@@ -35,12 +42,19 @@ public:
 
   /// Queues a job of at least one chunk.
   ///
-  /// @returns false, without a call of `ended`, once the pool was stopped.
-  [[nodiscard]] bool submit(std::shared_ptr<copy_job> job, std::size_t chunks);
+  /// @returns why it does not, without a call of `ended`: `cancelled` once the pool was stopped,
+  ///          else its failure.
+  [[nodiscard]] expected<> submit(std::shared_ptr<copy_job> job, std::size_t chunks);
+
+  /// Copies a small job on the calling thread, and ends it.
+  void copy_here(copy_job& job, std::size_t chunks) noexcept;
 
   /// Starts no further chunk of a job; it then ends next, as soon as its running chunks have.
   /// Unknown and ended jobs are ignored.
   void abort(const copy_job& job);
+
+  /// What a job has thrown.
+  [[nodiscard]] std::optional<error> failure() const { return failure_.get(); }
 
 private:
   struct entry {
@@ -49,18 +63,24 @@ private:
     std::size_t chunks = 0;
     std::size_t running = 0;
     bool aborted = false;
+    bool threw = false;
     bool queued = true;
   };
   using turn = std::shared_ptr<entry>;
 
   void work();
   void take_turn(std::unique_lock<std::mutex>& lock);
+  void copy_next(entry& mine, std::unique_lock<std::mutex>& lock);
+  void end(entry& mine, std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] error why_not_whole() const;
+  void break_down(const std::string& what);
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<turn> queue_;
+  std::list<turn> queue_;  ///< so that to queue again takes no memory
   std::vector<turn> live_; ///< all jobs that have not ended
   bool stopping_ = false;
+  failure_note failure_;
   std::vector<std::thread> threads_;
 };
 

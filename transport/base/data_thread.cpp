@@ -7,6 +7,8 @@
 #include <exception>
 #include <utility>
 
+#include "transport/base/guarded_calls.hpp"
+
 namespace baton {
 
 namespace {
@@ -22,15 +24,10 @@ constexpr int deaf_part = 8;
 /// Returns whether `action` returned; if it threw, the source knows.
 template <class Action>
 bool guarded(progress_source& source, Action action) noexcept {
-  try {
-    action();
-    return true;
-  } catch (const std::exception& err) {
-    source.failed(err.what());
-  } catch (...) {
-    source.failed("not a std::exception");
-  }
-  return false;
+  const auto thrown = thrown_by(action);
+  if (thrown)
+    source.failed(*thrown);
+  return !thrown;
 }
 
 } // namespace
@@ -82,11 +79,12 @@ void data_thread::run(const std::stop_token& stop) {
 bool data_thread::work() {
   bool ran = false;
   bool moved = false;
-  guarded(source_, [&] {
+  const bool whole = guarded(source_, [&] {
     ran = tasks_->run();
     moved = source_.progress();
   });
-  return ran || moved;
+  // What a failure leaves to be done is done before it sleeps.
+  return ran || moved || !whole;
 }
 
 void data_thread::sleep(std::chrono::microseconds idle) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -16,9 +17,12 @@ public:
     const std::lock_guard lock{mutex_};
     if (!why_)
       why_ = std::move(why);
+    any_.store(true, std::memory_order_release);
   }
 
   [[nodiscard]] std::optional<error> get() const {
+    if (!any_.load(std::memory_order_acquire))
+      return std::nullopt;
     const std::lock_guard lock{mutex_};
     return why_;
   }
@@ -26,6 +30,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::optional<error> why_;
+  std::atomic<bool> any_{false}; ///< spares those who ask the lock
 };
 
 } // namespace baton

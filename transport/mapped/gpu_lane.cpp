@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <optional>
 #include <thread>
 #include <unordered_map>
@@ -11,6 +12,7 @@
 
 #include "transport/base/data_thread.hpp"
 #include "transport/base/failure_note.hpp"
+#include "transport/base/guarded_calls.hpp"
 #include "transport/session/event_waits.hpp"
 
 namespace baton {
@@ -81,8 +83,9 @@ public:
     if (!thread_ || std::exchange(stopped_, true))
       return;
     thread_->stop();
-    waits_.cancel_all(shutting_down);
-    end_flights();
+    run_to_end([this] { waits_.cancel_all(shutting_down); });
+    const auto limit = std::chrono::steady_clock::now() + close_limit;
+    run_to_end([&] { end_flights(limit); });
     engine_.reset();
   }
 
@@ -129,18 +132,23 @@ public:
     const error why{errc::transport_failed,
                     fmt::format("the data thread of the GPU threw an exception: {}", what)};
     failure_.set(why);
-    waits_.cancel_all(why);
     for (const auto& [ticket, task] : flights_)
       engine_->abort(ticket);
   }
 
   bool progress() override {
+    if (const auto why = failure_.get())
+      waits_.cancel_all(*why);
     bool any = waits_.look();
     if (engine_)
-      for (const auto& report : engine_->poll()) {
-        land(report);
-        any = true;
-      }
+      for (const auto& report : engine_->poll())
+        reports_.push_back(report);
+    // Whatever a callback throws, the reports after it stay.
+    for (; !reports_.empty(); any = true) {
+      const auto report = std::move(reports_.front());
+      reports_.pop_front();
+      land(report);
+    }
     return any;
   }
 
@@ -181,12 +189,18 @@ private:
   }
 
   void begin(const std::shared_ptr<gpu_pull>& task) {
+    if (auto why = failure_.get())
+      return task->end(fail(std::move(*why)));
     if (task->aborted())
       return task->end(fail(errc::cancelled, "the pull was cancelled"));
     // What was taken back already is not worth a kernel.
     if (auto valid = task->validate(); !valid)
       return task->end(std::move(valid));
-    const auto ticket = launch(task);
+    expected<copy_ticket> ticket;
+    if (const auto thrown = thrown_by([&] { ticket = launch(task); })) {
+      failed(*thrown);
+      return begin(task);
+    }
     if (!ticket)
       return task->end(fail(ticket.error()));
     task->ticket = *ticket;
@@ -216,22 +230,24 @@ private:
     }
   }
 
-  void end_flights() {
+  void end_flights(std::chrono::steady_clock::time_point limit) {
     for (const auto& [ticket, task] : flights_)
       engine_->abort(ticket);
-    const auto deadline = std::chrono::steady_clock::now() + close_limit;
-    while (!flights_.empty() && std::chrono::steady_clock::now() < deadline)
+    while (!flights_.empty() && std::chrono::steady_clock::now() < limit)
       if (!progress())
         std::this_thread::sleep_for(microseconds{50});
     // A kernel that hangs: its task keeps what it uses.
-    for (const auto& [ticket, task] : std::exchange(flights_, {}))
-      task->finish(fail(errc::gpu_failed, "a kernel that was told to stop did not end"));
+    while (!flights_.empty())
+      flights_.extract(flights_.begin())
+          .mapped()
+          ->finish(fail(errc::gpu_failed, "a kernel that was told to stop did not end"));
   }
 
   session_ledger& ledger_;
   event_waits waits_;
   std::optional<copy_engine> engine_;
   std::unordered_map<copy_ticket, std::shared_ptr<gpu_pull>> flights_;
+  std::deque<copy_report> reports_; ///< of flights that have not landed
   std::unique_ptr<data_thread> thread_;
   bool stopped_ = false;
   std::atomic<int> device_{-1}; ///< of the engine, which has worked

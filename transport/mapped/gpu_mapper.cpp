@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "transport/base/data_thread.hpp"
+#include "transport/base/failure_note.hpp"
+#include "transport/base/guarded_calls.hpp"
 
 namespace baton {
 
@@ -43,11 +45,15 @@ public:
               std::vector<pool_layout> pools, std::function<void(attached)> done) {
     const auto work = [this, memory = std::move(memory), shares = std::move(shares),
                        pools = std::move(pools), done] {
-      done(stopping_ ? attached{stopped()} : map(memory, shares, pools));
+      done(stopping_ ? attached{stopped()} : try_to_map(memory, shares, pools));
     };
     if (!thread_->post(work))
       done(stopped());
   }
+
+  [[nodiscard]] std::optional<error> failure() const { return failure_.get(); }
+
+  void failed(const std::string& what) noexcept override { failure_.set(error_of(what)); }
 
   bool progress() noexcept override { return false; }
   [[nodiscard]] int descriptor() const noexcept override { return -1; }
@@ -56,6 +62,20 @@ public:
 private:
   static tl::unexpected<error> stopped() {
     return fail(errc::cancelled, "the rank is shutting down");
+  }
+
+  static error error_of(const std::string& what) {
+    return {errc::transport_failed,
+            fmt::format("the thread that maps for the GPU threw an exception: {}", what)};
+  }
+
+  attached try_to_map(const std::shared_ptr<peer_memory>& memory,
+                      const std::vector<pool_share>& shares,
+                      const std::vector<pool_layout>& pools) {
+    attached made;
+    if (const auto thrown = thrown_by([&] { made = map(memory, shares, pools); }))
+      made = fail(error_of(*thrown));
+    return made;
   }
 
   attached map(const std::shared_ptr<peer_memory>& memory, const std::vector<pool_share>& shares,
@@ -81,6 +101,7 @@ private:
   bool opened_ = false;
   std::atomic<bool> stopping_{false};
   bool stopped_ = false;
+  failure_note failure_;
   std::unique_ptr<data_thread> thread_;
 };
 
@@ -103,6 +124,10 @@ expected<> gpu_mapper::open() {
 void gpu_mapper::attach(std::shared_ptr<peer_memory> memory, std::vector<pool_share> shares,
                         std::vector<pool_layout> pools, std::function<void(attached)> done) {
   impl_->attach(std::move(memory), std::move(shares), std::move(pools), std::move(done));
+}
+
+std::optional<error> gpu_mapper::failure() const {
+  return impl_->failure();
 }
 
 void gpu_mapper::stop() {

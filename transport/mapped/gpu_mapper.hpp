@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "gpu/copy_engine.hpp"
@@ -35,6 +36,9 @@ public:
   /// @param shares, pools of the peer; they fit.
   void attach(std::shared_ptr<peer_memory> memory, std::vector<pool_share> shares,
               std::vector<pool_layout> pools, std::function<void(attached)> done);
+
+  /// Why it maps nothing any more: its thread ran into an exception.
+  [[nodiscard]] std::optional<error> failure() const;
 
   /// Fails what has not begun as cancelled, and joins. Once.
   void stop();

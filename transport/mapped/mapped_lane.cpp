@@ -21,20 +21,16 @@ public:
 
   [[nodiscard]] std::size_t chunks() const noexcept { return chunks_.count(); }
 
-  void copy(std::size_t chunk) noexcept override {
+  void copy(std::size_t chunk) override {
     copy_range(stream(), chunks_.begin(chunk), chunks_.bytes(chunk), source_->pools(), pools_,
                mode_);
   }
 
-  void ended(bool complete) noexcept override {
-    const bool valid = complete && source_->leases().granted(right());
+  void ended(expected<> copied) override {
+    if (copied && !source_->leases().granted(right()))
+      copied = fail(errc::lease_revoked, "the owner took the blocks back while they were read");
     source_.reset();
-    if (valid)
-      finish({});
-    else if (!complete)
-      finish(fail(errc::cancelled, "the pull was cancelled"));
-    else
-      finish(fail(errc::lease_revoked, "the owner took the blocks back while they were read"));
+    finish(std::move(copied));
   }
 
 private:
@@ -59,16 +55,14 @@ void mapped_lane::pull(pull_order order, std::shared_ptr<const peer_memory> sour
   if (!task->begin(task))
     return;
   if (task->stream().bytes() > inline_bytes) {
-    if (!copies_.submit(task, task->chunks()))
-      return task->ended(false);
+    if (auto queued = copies_.submit(task, task->chunks()); !queued)
+      return task->ended(std::move(queued));
     // An abort before it was submitted has found nothing to abort.
     if (task->aborted())
       copies_.abort(*task);
     return;
   }
-  if (task->stream().bytes() > 0)
-    task->copy(0);
-  task->ended(true);
+  copies_.copy_here(*task, task->chunks());
 }
 
 } // namespace baton

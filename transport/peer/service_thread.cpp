@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "transport/base/guarded_calls.hpp"
+
 namespace baton {
 
 namespace {
@@ -56,32 +58,53 @@ void service_thread::stop() {
 void service_thread::import(plane_manifest manifest, std::vector<pool_layout> pools,
                             std::function<void(imported)> done) {
   const auto begin = [this, manifest = std::move(manifest), pools = std::move(pools), done] {
-    auto started = peer_import::start(manifest, pools, clock::now() + import_limit);
+    std::optional<expected<peer_import>> started;
+    note(thrown_by(
+        [&] { started = peer_import::start(manifest, pools, clock::now() + import_limit); }));
     if (!started)
-      return done(fail(std::move(started.error())));
-    imports_.push_back({std::move(*started), done});
+      return done(fail(*failure_.get()));
+    if (!*started)
+      return done(fail(std::move(started->error())));
+    imports_.push_back({std::move(**started), done});
   };
-  if (!tasks_->post(begin))
+  if (auto why = failure_.get())
+    done(fail(std::move(*why)));
+  else if (!tasks_->post(begin))
     done(stopped());
 }
 
 void service_thread::run(const std::stop_token& stop) {
-  while (!stop.stop_requested()) {
-    if (tasks_->run())
-      continue;
-    if (tasks_->before_sleep()) {
-      wait();
-      tasks_->after_sleep();
-    }
-    serve();
-    advance_imports();
-    do_a_chore();
-  }
-  tasks_->close();
-  for (auto& item : imports_)
-    item.done(stopped());
-  imports_.clear();
+  while (!stop.stop_requested())
+    note(thrown_by([this] { take_turn(); }));
+  run_to_end([this] { tasks_->close(); });
+  run_to_end([this] { end_imports(); });
   chores_.clear();
+}
+
+void service_thread::note(const std::optional<std::string>& thrown) {
+  if (thrown)
+    failure_.set({errc::transport_failed,
+                  fmt::format("the thread that maps peers threw an exception: {}", *thrown)});
+}
+
+void service_thread::take_turn() {
+  if (tasks_->run())
+    return;
+  if (tasks_->before_sleep()) {
+    wait();
+    tasks_->after_sleep();
+  }
+  serve();
+  advance_imports();
+  do_a_chore();
+}
+
+void service_thread::end_imports() {
+  while (!imports_.empty()) {
+    const auto done = std::move(imports_.front().done);
+    imports_.pop_front();
+    done(stopped());
+  }
 }
 
 void service_thread::wait() {

@@ -5,10 +5,13 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <stop_token>
+#include <string>
 #include <thread>
 
 #include "messages/error.hpp"
+#include "transport/base/failure_note.hpp"
 #include "transport/base/task_queue.hpp"
 #include "transport/peer/export_server.hpp"
 #include "transport/peer/peer_memory.hpp"
@@ -38,6 +41,10 @@ public:
   void import(plane_manifest manifest, std::vector<pool_layout> pools,
               std::function<void(imported)> done);
 
+  /// Why it maps nothing any more: it ran into an exception, of a callback say. What was exported
+  /// stays so.
+  [[nodiscard]] std::optional<error> failure() const { return failure_.get(); }
+
 private:
   using clock = peer_import::clock;
   /// Does a step and returns whether there is more to do.
@@ -50,6 +57,9 @@ private:
 
   service_thread(export_server server, std::shared_ptr<task_queue> tasks);
   void run(const std::stop_token& stop);
+  void note(const std::optional<std::string>& thrown);
+  void take_turn();
+  void end_imports();
   void wait();
   void serve();
   void advance_imports();
@@ -57,6 +67,7 @@ private:
   [[nodiscard]] imported share(expected<std::unique_ptr<peer_memory>> memory);
 
   export_server server_;
+  failure_note failure_;
   std::shared_ptr<task_queue> tasks_;
   // -- touched by the thread only
   std::list<pending> imports_;

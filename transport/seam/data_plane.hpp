@@ -140,7 +140,7 @@ public:
 
   /// Why this plane moves nothing any more, for good: one of its threads failed, say. Nothing while
   /// it works. What was under way has ended with an error by then, or does so soon; `revoke` and
-  /// `retire` still keep their promises.
+  /// `retire` still keep their promises; `grant`, `when` and `pull` fail with this.
   [[nodiscard]] virtual std::optional<error> broken() const { return std::nullopt; }
 };
 

@@ -19,8 +19,7 @@ bool event_wait::begin() {
 }
 
 void event_wait::finish(expected<> result) {
-  const leaving at_the_end{ledger_, session_, this};
-  std::exchange(done_, nullptr)(std::move(result));
+  leave_after(ledger_, session_, this, [&] { std::exchange(done_, nullptr)(std::move(result)); });
 }
 
 void event_wait::abort() noexcept {
@@ -43,8 +42,8 @@ void event_waits::cancel(const event_wait& wait) {
 }
 
 void event_waits::cancel_all(const error& why) {
-  for (auto& wait : std::exchange(waits_, {}))
-    wait->finish(fail(why));
+  while (!waits_.empty())
+    take(waits_.size() - 1)->finish(fail(why));
 }
 
 bool event_waits::look() {

@@ -16,21 +16,22 @@ bool pull_task::begin(const std::shared_ptr<pull_task>& self) {
 }
 
 void pull_task::finish(expected<> result) {
-  const auto done = std::exchange(order_.done, nullptr);
   // Also when the caller's callback throws, although it must not.
-  const leaving at_the_end{ledger_, order_.session, this};
-  if (result) {
-    pull_stats stats;
-    stats.bytes = stream_.bytes();
-    stats.fragments = stream_.what().fragments;
-    stats.templates = static_cast<std::uint32_t>(stream_.what().parts.size());
-    stats.lane = order_.lane;
-    stats.pulling = std::chrono::duration_cast<std::chrono::microseconds>(
-        std::chrono::steady_clock::now() - order_.started);
-    done(std::move(stats));
-  } else {
-    done(fail(std::move(result.error())));
-  }
+  leave_after(ledger_, order_.session, this, [&] {
+    const auto done = std::exchange(order_.done, nullptr);
+    result ? done(stats()) : done(fail(std::move(result.error())));
+  });
+}
+
+pull_stats pull_task::stats() const {
+  pull_stats stats;
+  stats.bytes = stream_.bytes();
+  stats.fragments = stream_.what().fragments;
+  stats.templates = static_cast<std::uint32_t>(stream_.what().parts.size());
+  stats.lane = order_.lane;
+  stats.pulling = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::steady_clock::now() - order_.started);
+  return stats;
 }
 
 void pull_task::refuse(error why) {

@@ -56,6 +56,8 @@ protected:
   virtual void wake() noexcept = 0;
 
 private:
+  [[nodiscard]] pull_stats stats() const;
+
   pull_order order_;
   plan_stream stream_;
   session_ledger& ledger_;

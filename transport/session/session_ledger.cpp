@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "transport/base/guarded_calls.hpp"
+
 namespace baton {
 
 bool session_ledger::enter(session_key session, std::shared_ptr<abortable> job) {
@@ -34,8 +36,7 @@ void session_ledger::leave(session_key session, const abortable* job) {
       sessions_.erase(found);
     }
   }
-  for (auto& callback : callbacks)
-    callback();
+  call_all(callbacks);
 }
 
 std::vector<std::shared_ptr<abortable>> session_ledger::retire(session_key session,

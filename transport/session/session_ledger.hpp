@@ -54,19 +54,17 @@ private:
   retired_keys retired_;
 };
 
-/// Leaves a session at the end of a scope.
-class leaving {
-public:
-  leaving(session_ledger& ledger, session_key session, const abortable* job) noexcept
-      : ledger_{ledger}, session_{session}, job_{job} {}
-  ~leaving() { ledger_.leave(session_, job_); }
-  leaving(const leaving&) = delete;
-  leaving& operator=(const leaving&) = delete;
-
-private:
-  session_ledger& ledger_;
-  session_key session_;
-  const abortable* job_;
-};
+/// Leaves a session after an action, also if that throws.
+template <class Action>
+void leave_after(session_ledger& ledger, session_key session, const abortable* job,
+                 Action&& action) {
+  try {
+    action();
+  } catch (...) {
+    ledger.leave(session, job);
+    throw;
+  }
+  ledger.leave(session, job);
+}
 
 } // namespace baton

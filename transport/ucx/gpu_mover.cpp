@@ -45,21 +45,23 @@ void gpu_mover::launch(shape_cache& shapes, chunk_move what, completion done) {
 bool gpu_mover::progress() {
   if (open_.empty())
     return false;
-  // A completion may launch, but nothing in it polls: the reports stay.
+  for (const copy_report& report : engine_.poll())
+    reports_.push_back(report);
   bool any = false;
-  for (const copy_report& report : engine_.poll()) {
+  for (; !reports_.empty(); any = true) {
+    const auto report = std::move(reports_.front());
+    reports_.pop_front();
     const auto done = std::move(open_.extract(report.ticket).mapped());
     done(report.end == copy_end::whole
              ? expected<>{}
              : fail(report.problem.value_or(error{errc::gpu_failed, "a kernel failed"})));
-    any = true;
   }
   return any;
 }
 
 void gpu_mover::abandon(const error& why) {
-  for (const auto& [ticket, done] : std::exchange(open_, {}))
-    done(fail(why));
+  while (!open_.empty())
+    open_.extract(open_.begin()).mapped()(fail(why));
 }
 
 /// Nothing wakes a host thread when a kernel ends.

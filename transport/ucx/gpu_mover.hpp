@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -40,6 +41,7 @@ private:
   shape_cache scatters_;
   copy_engine engine_;
   std::unordered_map<copy_ticket, completion> open_;
+  std::deque<copy_report> reports_; ///< whose completions were not called yet
 };
 
 } // namespace baton

@@ -27,15 +27,20 @@ std::uint64_t most_inline() noexcept {
 class host_mover::job final : public copy_job {
 public:
   job(host_mover& mover, chunk_move what, completion done, copier copy)
-      : mover_{mover}, what_{std::move(what)}, done_{std::move(done)}, copy_{copy} {}
+      : mover_{mover}, what_{std::move(what)}, copy_{copy} {
+    end_.push_back({std::move(done), {}});
+  }
 
-  void copy(std::size_t) noexcept override { (mover_.*copy_)(what_); }
-  void ended(bool complete) noexcept override { mover_.ended(std::move(done_), complete); }
+  void copy(std::size_t) override { (mover_.*copy_)(what_); }
+  void ended(expected<> copied) override {
+    end_.front().moved = std::move(copied);
+    mover_.ended(std::move(end_));
+  }
 
 private:
   host_mover& mover_;
   chunk_move what_;
-  completion done_;
+  std::list<end> end_;
   copier copy_;
 };
 
@@ -77,14 +82,14 @@ void host_mover::run(chunk_move what, completion done, copier copy) {
   }
   ++open_;
   auto begun = std::make_shared<job>(*this, std::move(what), std::move(done), copy);
-  if (!copies_.submit(begun, 1))
-    begun->ended(false);
+  if (auto queued = copies_.submit(begun, 1); !queued)
+    begun->ended(std::move(queued));
 }
 
-void host_mover::ended(completion done, bool moved) {
+void host_mover::ended(std::list<end> one) {
   {
     const std::lock_guard lock{mutex_};
-    ended_.push_back({std::move(done), moved});
+    ended_.splice(ended_.end(), one);
   }
   wake_();
 }
@@ -92,15 +97,18 @@ void host_mover::ended(completion done, bool moved) {
 bool host_mover::progress() {
   if (open_ == 0)
     return false;
-  std::vector<end> taken;
   {
     const std::lock_guard lock{mutex_};
-    taken.swap(ended_);
+    taken_.splice(taken_.end(), ended_);
   }
-  open_ -= taken.size();
-  for (auto& [done, moved] : taken)
-    done(moved ? expected<>{} : fail(errc::cancelled, "the rank is shutting down"));
-  return !taken.empty();
+  bool any = false;
+  for (; !taken_.empty(); any = true) {
+    auto [done, moved] = std::move(taken_.front());
+    taken_.pop_front();
+    --open_;
+    done(std::move(moved));
+  }
+  return any;
 }
 
 } // namespace baton

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <vector>
 
@@ -38,12 +39,13 @@ private:
   void gather_here(const chunk_move& what) const noexcept;
   void scatter_here(const chunk_move& what) const noexcept;
   void run(chunk_move what, completion done, copier copy);
-  void ended(completion done, bool moved);
 
   struct end {
     completion done;
-    bool moved = false;
+    expected<> moved;
   };
+  /// @param one that ended, and nothing else: to pass it on takes no memory.
+  void ended(std::list<end> one);
 
   copy_pool& copies_;
   const std::uint64_t inline_bytes_;
@@ -52,7 +54,8 @@ private:
   const std::function<void()> wake_;
   std::size_t open_ = 0;
   std::mutex mutex_;
-  std::vector<end> ended_;
+  std::list<end> ended_; ///< guarded
+  std::list<end> taken_; ///< of these, by the data thread
 };
 
 } // namespace baton

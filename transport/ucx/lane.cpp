@@ -10,6 +10,7 @@
 #include "gpu/device.hpp"
 #include "transport/base/data_thread.hpp"
 #include "transport/base/failure_note.hpp"
+#include "transport/base/guarded_calls.hpp"
 #include "transport/ucx/gpu_mover.hpp"
 #include "transport/ucx/host_mover.hpp"
 #include "transport/ucx/owner.hpp"
@@ -144,8 +145,9 @@ public:
     thread_->stop();
     reader_.end_all({errc::cancelled, "the rank is shutting down"});
     owner_.end_all({errc::peer_lost, "the owner is shutting down"});
-    finish_moves();
-    reader_.deliver();
+    const auto limit = std::chrono::steady_clock::now() + move_limit;
+    run_to_end([&] { finish_moves(limit); });
+    run_to_end([this] { reader_.deliver(); });
     peers_.leave_all();
     settle(ucx_peers::last_words);
     peers_.close();
@@ -186,7 +188,7 @@ public:
                     fmt::format("the data thread of the ucx lane threw an exception: {}", what)};
     failure_.set(why);
     reader_.end_all(why);
-    owner_.end_all({errc::peer_lost, "the data thread of the owner failed"});
+    owner_.refuse_all({errc::peer_lost, "the data thread of the owner failed"});
   }
 
   bool progress() override {
@@ -267,9 +269,8 @@ private:
                                         [this] { thread_->post([] {}); });
   }
 
-  void finish_moves() {
-    const auto end = std::chrono::steady_clock::now() + move_limit;
-    while (mover_->open() > 0 && std::chrono::steady_clock::now() < end)
+  void finish_moves(std::chrono::steady_clock::time_point limit) {
+    while (mover_->open() > 0 && std::chrono::steady_clock::now() < limit)
       if (!mover_->progress())
         std::this_thread::sleep_for(look_again);
     if (mover_->open() == 0)

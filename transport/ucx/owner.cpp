@@ -88,6 +88,8 @@ void ucx_owner::begin(const lane_pull& call) {
 
 expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
                                                  const std::shared_ptr<ucx_peer>& peer) {
+  if (refusal_)
+    return fail(*refusal_);
   if (call.right.owner != life_)
     return fail(errc::invalid_argument, "the lease is of rank {}, this is rank {}",
                 call.right.owner, life_);
@@ -218,10 +220,10 @@ void ucx_owner::stage_chunk(const key& name, outgoing& serving) {
                                   slot = std::move(slot)](expected<> gathered) mutable {
     if (gathered && !grants_.table().granted(record->right))
       gathered = fail(errc::lease_revoked, "{}", taken_back);
-    ledger_.leave(record->session);
     --peer->staged;
     ++peer->left;
-    staged(name, head, bytes, std::move(slot), std::move(gathered));
+    leave_after(ledger_, record->session, nullptr,
+                [&] { staged(name, head, bytes, std::move(slot), std::move(gathered)); });
   });
 }
 
@@ -281,6 +283,12 @@ void ucx_owner::revoked(const lease& right) {
 void ucx_owner::lost(const std::shared_ptr<ucx_peer>& peer) {
   std::erase_if(serving_, [&](const auto& item) { return item.second.peer == peer; });
   peer->serves = 0;
+}
+
+void ucx_owner::refuse_all(const error& why) {
+  if (!refusal_)
+    refusal_ = why;
+  end_all(why);
 }
 
 void ucx_owner::end_all(const error& why) {

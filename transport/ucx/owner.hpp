@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,9 @@ public:
   void revoked(const lease& right);
   /// Ends what is being served to a peer, which cannot be told.
   void lost(const std::shared_ptr<ucx_peer>& peer);
+  /// Ends all serving with an error that is told to the readers, and answers all later pulls with
+  /// it.
+  void refuse_all(const error& why);
   /// Ends all serving with an error that is told to the readers.
   void end_all(const error& why);
 
@@ -93,6 +97,7 @@ private:
   staging_ring& ring_;
   chunk_mover& mover_;
   const std::size_t chunk_bytes_;
+  std::optional<error> refusal_;
   std::map<key, outgoing> serving_;
   std::deque<std::function<void()>> inbox_;
   std::deque<key> ready_; ///< those with credits and chunks left
