@@ -44,6 +44,10 @@ expected<> enable_peer_reads(int /*reader*/, int /*owner*/) {
   return absent();
 }
 
+expected<> look_at_gpu(int /*ordinal*/) {
+  return absent();
+}
+
 capture_scope::capture_scope() noexcept = default;
 capture_scope::~capture_scope() = default;
 
@@ -191,6 +195,10 @@ void copy_engine::abort(copy_ticket /*ticket*/) noexcept {
 
 std::span<const copy_report> copy_engine::poll() {
   return {};
+}
+
+std::optional<error> copy_engine::broken() const {
+  return std::nullopt;
 }
 
 std::size_t copy_engine::open() const noexcept {

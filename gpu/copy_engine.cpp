@@ -68,6 +68,7 @@ public:
   void abort(copy_ticket ticket) noexcept;
   [[nodiscard]] std::span<const copy_report> poll();
   [[nodiscard]] std::size_t open_jobs() const noexcept { return jobs_.size(); }
+  [[nodiscard]] const std::optional<error>& broken() const noexcept { return broken_; }
   [[nodiscard]] const copy_engine_options& options() const noexcept { return options_; }
 
 private:
@@ -328,6 +329,10 @@ void copy_engine::abort(copy_ticket ticket) noexcept {
 
 std::span<const copy_report> copy_engine::poll() {
   return impl_->poll();
+}
+
+std::optional<error> copy_engine::broken() const {
+  return impl_->broken();
 }
 
 std::size_t copy_engine::open() const noexcept {

@@ -136,6 +136,10 @@ public:
   /// Launches that `poll` has not reported yet.
   [[nodiscard]] std::size_t open() const noexcept;
 
+  /// The error of CUDA after which this engine launches nothing any more: one that is not of a
+  /// single launch, but of the whole context.
+  [[nodiscard]] std::optional<error> broken() const;
+
   [[nodiscard]] const copy_engine_options& options() const noexcept;
 
 private:

@@ -3,7 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "gpu/cuda/context.hpp"
-#include "gpu/cuda/error.hpp"
+#include "gpu/event.hpp"
 
 namespace baton {
 namespace {
@@ -82,6 +82,15 @@ expected<> enable_peer_reads(int reader, int owner) {
     return {};
   }
   return check(status, "cudaDeviceEnablePeerAccess");
+}
+
+expected<> look_at_gpu(int ordinal) {
+  const auto event = gpu_event::create(ordinal);
+  if (!event)
+    return fail(event.error());
+  // Not a stream: the default one may be part of a capture of the engine.
+  const auto seen = is_complete(event->ref());
+  return seen ? expected<>{} : expected<>{fail(seen.error())};
 }
 
 } // namespace baton

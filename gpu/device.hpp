@@ -44,6 +44,12 @@ struct gpu_device {
 /// Idempotent. Memory of other processes needs no such call.
 [[nodiscard]] expected<> enable_peer_reads(int reader, int owner);
 
+/// Does something small on a GPU that no work of others can hold up. After some errors, such as an
+/// illegal address in a kernel, nothing works in a process's context of that GPU any more.
+///
+/// @returns the error that CUDA answers with then; `out_of_resources` tells nothing of that.
+[[nodiscard]] expected<> look_at_gpu(int ordinal);
+
 /// Makes a GPU the calling thread's current one for a scope, and restores the previous one. A
 /// `capture_scope` as well. Everything in gpu/ does this itself; it is for callers of CUDA
 /// libraries.

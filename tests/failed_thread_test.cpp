@@ -8,6 +8,10 @@
 #include "tests/support/planes.hpp"
 #include "transport/base/copy_pool.hpp"
 #include "transport/base/data_thread.hpp"
+#include "transport/base/guarded_calls.hpp"
+#include "transport/lease/grant_book.hpp"
+#include "transport/pool/pool.hpp"
+#include "transport/ucx/lane.hpp"
 
 /// Something throws on a thread of a data plane, though nothing should: the thread goes on, what
 /// was under way ends, and whoever asks is told.
@@ -361,13 +365,117 @@ BOOST_AUTO_TEST_CASE(a_plane_ends_though_all_that_it_cancels_throws) {
   for (const auto& options : {mapped_only(), ucx_only()}) {
     introduced_ranks ranks{{.layers = 8, .slots = 128}, options};
     constexpr std::uint32_t count = 8;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      ranks.begin(ranks.offer_part(i, count), session_key{100 + i}, throw_at_the_end);
-      ranks.generation.plane->retire(session_key{100 + i}, [] { throw 7; });
-    }
+    // Those that are refused, or end at once, throw on this thread.
+    for (std::uint32_t i = 0; i < count; ++i)
+      static_cast<void>(thrown_by([&] {
+        ranks.begin(ranks.offer_part(i, count), session_key{100 + i}, throw_at_the_end);
+      }));
+    for (std::uint32_t i = 0; i < count; ++i)
+      static_cast<void>(thrown_by(
+          [&] { ranks.generation.plane->retire(session_key{100 + i}, [] { throw 7; }); }));
     BOOST_TEST(ends_soon(ranks.generation));
     BOOST_TEST(ends_soon(ranks.context));
   }
+}
+
+namespace {
+
+/// A ucx lane by itself, with all that it stands on, so that a test can break that.
+struct lone_lane {
+  explicit lone_lane(instance_role role)
+      : layout{cache_layout(shape, role, random_id<incarnation>())},
+        pool{host_pool::create(shape.pool_bytes()).value()},
+        grants{lease_table::create(layout.life, 16).value(), layout} {
+    ucx_settings settings;
+    settings.transports = "posix,cma,self";
+    settings.chunk_bytes = 16 * 1024;
+    settings.ring_chunks = 4;
+    settings.credits = 4;
+    settings.stuck_after = 2s;
+    lane = ucx_lane::create(settings, {layout.life, grants, ledger, copies, {pool.data()}}).value();
+  }
+
+  void meet(const lone_lane& peer, std::shared_ptr<const planner> serve) const {
+    lane->introduce({peer.layout.life, peer.lane->address(), 16 * 1024, std::move(serve)});
+  }
+
+  /// A thread that copies throws.
+  void break_copies() {
+    const auto job = std::make_shared<throwing_job>();
+    job->bad_chunk = 0;
+    job->gate.set_value();
+    BOOST_REQUIRE(copies.submit(job, 1));
+    BOOST_REQUIRE(job->finished.get(5s));
+    BOOST_REQUIRE(copies.failure());
+  }
+
+  static constexpr cache_shape shape{.layers = 4, .slots = 64};
+  rank_layout layout;
+  host_pool pool;
+  grant_book grants;
+  session_ledger ledger;
+  copy_pool copies{1};
+  std::unique_ptr<ucx_lane> lane;
+};
+
+/// Two of them.
+struct lone_lanes {
+  lone_lanes() {
+    owner.meet(reader, plans);
+    reader.meet(owner, nullptr);
+  }
+
+  eventually<expected<pull_stats>> pull(session_key session) {
+    const auto blocks = shuffled(64, 64, 1);
+    const auto granted = whole_blocks(owner.shape, reader.layout.life, blocks);
+    pull_order order;
+    order.session = session;
+    order.right = owner.grants.grant(session, granted).value();
+    order.ranges = granted.ranges;
+    const group_blocks destination{"full", 0, blocks};
+    order.what = plans
+                     ->make(std::vector<plan_blocks>{
+                         {"full", granted.ranges[0].tokens, nullptr, &destination}})
+                     .value();
+    order.started = std::chrono::steady_clock::now();
+    eventually<expected<pull_stats>> ended;
+    order.done = ended.callback();
+    reader.lane->pull(std::move(order));
+    return ended;
+  }
+
+  lone_lane owner{instance_role::context};
+  lone_lane reader{instance_role::generation};
+  std::shared_ptr<const planner> plans = plan_between(owner.layout, reader.layout);
+};
+
+/// It ended in time, with an error that tells what was thrown.
+void check_told(eventually<expected<pull_stats>> ended, const std::string& by) {
+  const auto result = ended.get(5s);
+  BOOST_REQUIRE(result);
+  BOOST_REQUIRE(!*result);
+  BOOST_TEST((result->error().code == errc::transport_failed));
+  const auto& text = result->error().text;
+  for (const auto& part : {by, std::string{"a copy that throws"}})
+    BOOST_TEST(text.find(part) != std::string::npos, text);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_reader_is_told_at_once_of_an_owner_that_can_move_nothing_more) {
+  lone_lanes lanes;
+  const auto whole = lanes.pull(session_key{1}).get(5s);
+  BOOST_REQUIRE((whole && *whole));
+  lanes.owner.break_copies();
+  check_told(lanes.pull(session_key{2}), "the owner says");
+  check_told(lanes.pull(session_key{3}), "the owner says");
+}
+
+BOOST_AUTO_TEST_CASE(a_reader_that_can_move_nothing_more_asks_for_nothing) {
+  lone_lanes lanes;
+  BOOST_REQUIRE(lanes.pull(session_key{1}).get(5s));
+  lanes.reader.break_copies();
+  check_told(lanes.pull(session_key{2}), "a thread that copies");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

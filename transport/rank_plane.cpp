@@ -254,7 +254,9 @@ public:
 
   [[nodiscard]] std::size_t granted() const noexcept { return grants_.table().granted(); }
   [[nodiscard]] std::optional<error> broken() const {
-    auto why = copies_.failure();
+    auto why = watch_.failure();
+    if (!why)
+      why = copies_.failure();
     const auto ask = [&why](const auto& part) {
       if (part && !why)
         why = part->failure();
@@ -282,7 +284,7 @@ private:
   expected<> start_gpu(bool gpu_pools) {
     if (!gpu_support())
       return {};
-    auto lane = gpu_lane::create(ledger_);
+    auto lane = gpu_lane::create(ledger_, watch_);
     if (!lane)
       return fail(std::move(lane.error()));
     gpu_ = std::move(*lane);
@@ -303,7 +305,7 @@ private:
       auto pools = kernel_pools_.starts();
       if (!pools)
         return fail(std::move(pools.error()));
-      around.gpu = ucx_gpu{engine_of(options_, layout_), std::move(*pools)};
+      around.gpu = ucx_gpu{engine_of(options_, layout_), std::move(*pools), &watch_};
     }
     auto lane = ucx_lane::create(settings, std::move(around));
     if (!lane)
@@ -377,13 +379,13 @@ private:
         std::move(memory), begun.manifest.pools, begun.pools,
         [this, begun](gpu_mapper::attached gpu) {
           if (!gpu)
-            return settle_unmapped(begun, std::move(gpu.error()));
+            return settle_unmapped(begun, watch_.judge(std::move(gpu.error())));
           settle(begun, lane_choice{lane_kind::mapped, (*gpu)->reason()}, (*gpu)->memory(), *gpu);
         });
   }
 
   void settle_unmapped(const introduction& begun, error why) {
-    if (why.code == errc::cancelled)
+    if (why.code == errc::cancelled || watch_.failure())
       settle(begun, fail(std::move(why)));
     else
       settle(begun, choose_ucx(self_, begun.manifest, std::move(why)));
@@ -423,6 +425,7 @@ private:
   lane_abilities self_;
   std::string manifest_;
   session_ledger ledger_;
+  gpu_watch watch_;
   grant_book grants_;
   peer_registry peers_;
   copy_pool copies_;

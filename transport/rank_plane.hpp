@@ -57,7 +57,9 @@ ucx_settings_of(const plane_options& options);
 ///
 /// Threads: one data thread owns the UCX worker, another one the GPU; copy threads move large host
 /// copies; one service thread exports descriptors and maps peers, and one makes memory ready for
-/// the GPU. The destructor cancels everything and joins them, so it must not run within a callback.
+/// the GPU. What a callback throws on any of them breaks the plane, see `broken`, and so does a GPU
+/// on which nothing works any more. The destructor cancels everything and joins them, so it must
+/// not run within a callback.
 class rank_plane final : public data_plane {
 public:
   /// @param life   this rank's incarnation, random.

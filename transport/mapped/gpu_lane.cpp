@@ -3,7 +3,6 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
-#include <atomic>
 #include <deque>
 #include <optional>
 #include <thread>
@@ -66,7 +65,7 @@ private:
 /// All but the calls from other threads belongs to the data thread.
 class gpu_lane::impl final : public progress_source {
 public:
-  explicit impl(session_ledger& ledger) : ledger_{ledger} {}
+  impl(session_ledger& ledger, gpu_watch& watch) : ledger_{ledger}, watch_{watch} {}
   ~impl() override { stop(); }
 
   expected<> start() {
@@ -90,14 +89,14 @@ public:
   }
 
   void install(copy_engine engine) {
-    device_ = engine.options().device;
+    watch_.begin(engine.options().device);
     thread_->post([this, held = std::make_shared<copy_engine>(std::move(engine))] {
       engine_.emplace(std::move(*held));
     });
   }
 
   void pull(pull_order order, std::shared_ptr<gpu_peer> source) {
-    if (auto why = failure_.get())
+    if (auto why = refusal())
       return order.done(fail(std::move(*why)));
     order.done = watched(std::move(order.done));
     auto task =
@@ -111,7 +110,7 @@ public:
   }
 
   void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done) {
-    if (auto why = failure_.get())
+    if (auto why = refusal())
       return done(fail(std::move(*why)));
     auto wait =
         std::make_shared<event_wait>(owner, event, watched(std::move(done)), ledger_, cancel_wait_);
@@ -137,7 +136,7 @@ public:
   }
 
   bool progress() override {
-    if (const auto why = failure_.get())
+    if (const auto why = refusal())
       waits_.cancel_all(*why);
     bool any = waits_.look();
     if (engine_)
@@ -170,26 +169,18 @@ private:
   std::function<void(expected<Result>)> watched(std::function<void(expected<Result>)> done) {
     return [this, done = std::move(done)](expected<Result> result) {
       if (!result && result.error().code == errc::gpu_failed)
-        look_at_gpu(result.error());
+        result = fail(watch_.judge(std::move(result.error())));
       done(std::move(result));
     };
   }
 
-  /// After some errors nothing works in a CUDA context, not even what has to do with none.
-  void look_at_gpu(const error& why) {
-    const int device = device_;
-    if (device < 0)
-      return;
-    const auto unrelated = gpu_event::create(device);
-    const auto looked =
-        unrelated ? is_complete(unrelated->ref()) : expected<bool>{fail(unrelated.error())};
-    if (!looked && looked.error().code != errc::out_of_resources)
-      failure_.set(
-          {errc::gpu_failed, fmt::format("GPU {} does not work any more: {}", device, why.text)});
+  [[nodiscard]] std::optional<error> refusal() const {
+    auto why = failure_.get();
+    return why ? why : watch_.failure();
   }
 
   void begin(const std::shared_ptr<gpu_pull>& task) {
-    if (auto why = failure_.get())
+    if (auto why = refusal())
       return task->end(fail(std::move(*why)));
     if (task->aborted())
       return task->end(fail(errc::cancelled, "the pull was cancelled"));
@@ -226,6 +217,8 @@ private:
     case copy_end::aborted:
       return task->end(fail(errc::cancelled, "the pull was cancelled"));
     case copy_end::failed:
+      if (const auto why = engine_->broken())
+        watch_.lost(*why);
       return task->end(fail(report.problem.value_or(error{errc::gpu_failed, "a kernel failed"})));
     }
   }
@@ -244,13 +237,13 @@ private:
   }
 
   session_ledger& ledger_;
+  gpu_watch& watch_;
   event_waits waits_;
   std::optional<copy_engine> engine_;
   std::unordered_map<copy_ticket, std::shared_ptr<gpu_pull>> flights_;
   std::deque<copy_report> reports_; ///< of flights that have not landed
   std::unique_ptr<data_thread> thread_;
   bool stopped_ = false;
-  std::atomic<int> device_{-1}; ///< of the engine, which has worked
   failure_note failure_;
   const gpu_pull::canceller cancel_pull_ = [this](std::shared_ptr<gpu_pull> task) {
     thread_->post([this, task = std::move(task)] {
@@ -263,8 +256,8 @@ private:
   };
 };
 
-expected<std::unique_ptr<gpu_lane>> gpu_lane::create(session_ledger& ledger) {
-  auto state = std::make_unique<impl>(ledger);
+expected<std::unique_ptr<gpu_lane>> gpu_lane::create(session_ledger& ledger, gpu_watch& watch) {
+  auto state = std::make_unique<impl>(ledger, watch);
   if (auto started = state->start(); !started)
     return fail(std::move(started.error()));
   return std::unique_ptr<gpu_lane>{new gpu_lane{std::move(state)}};

@@ -7,6 +7,7 @@
 #include "gpu/copy_engine.hpp"
 #include "gpu/event.hpp"
 #include "messages/error.hpp"
+#include "transport/base/gpu_watch.hpp"
 #include "transport/mapped/gpu_peer.hpp"
 #include "transport/session/pull_task.hpp"
 #include "transport/session/session_ledger.hpp"
@@ -19,9 +20,10 @@ namespace baton {
 /// data thread, which sleeps while nothing is open.
 class gpu_lane {
 public:
-  /// @param ledger must outlive the lane.
+  /// @param ledger, watch must outlive the lane. It is told of the GPU's end.
   /// @returns `out_of_resources` when there is no descriptor left.
-  [[nodiscard]] static expected<std::unique_ptr<gpu_lane>> create(session_ledger& ledger);
+  [[nodiscard]] static expected<std::unique_ptr<gpu_lane>> create(session_ledger& ledger,
+                                                                  gpu_watch& watch);
   ~gpu_lane();
 
   /// Ends all pulls and waits as cancelled, waits for the kernels, boundedly, and joins. Once.
@@ -36,7 +38,7 @@ public:
   /// See `data_plane::when`.
   void when(session_key owner, gpu_event_ref event, std::function<void(expected<>)> done);
 
-  /// Why this lane moves nothing any more: its GPU does not work, or its thread ran into an
+  /// Why this lane moves nothing any more though its GPU may be well: its thread ran into an
   /// exception.
   [[nodiscard]] std::optional<error> failure() const;
 

@@ -48,6 +48,11 @@ public:
   /// Calls the completions of moves that do not end, since their GPU hangs: what they use may still
   /// be touched.
   virtual void abandon(const error& why) = 0;
+  /// What a failure that the network reports comes from, if it comes from the memory that is moved:
+  /// that of a GPU which works no more.
+  [[nodiscard]] virtual error explain(error why) { return why; }
+  /// Why nothing can be moved any more.
+  [[nodiscard]] virtual std::optional<error> failure() const = 0;
   /// See `progress_source::nap`.
   [[nodiscard]] virtual std::optional<std::chrono::microseconds>
   nap(std::chrono::microseconds idle) const noexcept = 0;

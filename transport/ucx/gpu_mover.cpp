@@ -7,10 +7,12 @@ namespace baton {
 
 using std::chrono::microseconds;
 
-gpu_mover::gpu_mover(copy_engine engine, const std::vector<std::byte*>& pools)
+gpu_mover::gpu_mover(copy_engine engine, const std::vector<std::byte*>& pools, gpu_watch& watch)
     : gathers_{copy_way::pool_to_stream, {pools.begin(), pools.end()}, {}},
       scatters_{copy_way::stream_to_pool, {}, pools},
-      engine_{std::move(engine)} {
+      engine_{std::move(engine)},
+      watch_{watch} {
+  watch_.begin(engine_.options().device);
 }
 
 gpu_mover::~gpu_mover() = default;
@@ -30,7 +32,7 @@ bool gpu_mover::scatter_now(const chunk_move& /*what*/, const std::byte* /*from*
 void gpu_mover::launch(shape_cache& shapes, chunk_move what, completion done) {
   auto plan = shapes.plan_for(engine_, what.stream->what(), what.stream);
   if (!plan)
-    return done(fail(std::move(plan.error())));
+    return done(fail(explain(std::move(plan.error()))));
   copy_order order;
   order.plan = std::move(*plan);
   order.begin = what.offset;
@@ -38,7 +40,7 @@ void gpu_mover::launch(shape_cache& shapes, chunk_move what, completion done) {
   order.buffer = what.staged;
   const auto ticket = engine_.launch(std::move(order));
   if (!ticket)
-    return done(fail(ticket.error()));
+    return done(fail(explain(ticket.error())));
   open_.emplace(*ticket, std::move(done));
 }
 
@@ -51,12 +53,18 @@ bool gpu_mover::progress() {
   for (; !reports_.empty(); any = true) {
     const auto report = std::move(reports_.front());
     reports_.pop_front();
-    const auto done = std::move(open_.extract(report.ticket).mapped());
-    done(report.end == copy_end::whole
-             ? expected<>{}
-             : fail(report.problem.value_or(error{errc::gpu_failed, "a kernel failed"})));
+    end(report);
   }
   return any;
+}
+
+void gpu_mover::end(const copy_report& report) {
+  const auto done = std::move(open_.extract(report.ticket).mapped());
+  if (report.end == copy_end::whole)
+    return done({});
+  if (const auto why = engine_.broken())
+    watch_.lost(*why);
+  done(fail(explain(report.problem.value_or(error{errc::gpu_failed, "a kernel failed"}))));
 }
 
 void gpu_mover::abandon(const error& why) {

@@ -27,6 +27,7 @@ public:
   [[nodiscard]] std::size_t open() const noexcept override { return open_; }
   /// Copies of the host always end.
   void abandon(const error& /*why*/) override {}
+  [[nodiscard]] std::optional<error> failure() const override { return copies_.failure(); }
   [[nodiscard]] std::optional<std::chrono::microseconds>
   nap(std::chrono::microseconds) const noexcept override {
     return std::nullopt;

@@ -57,7 +57,7 @@ expected<std::unique_ptr<chunk_mover>> make_mover(const std::optional<ucx_gpu>& 
   auto engine = copy_engine::create(options);
   if (!engine)
     return fail(std::move(engine.error()));
-  return std::make_unique<gpu_mover>(std::move(*engine), gpu->pools);
+  return std::make_unique<gpu_mover>(std::move(*engine), gpu->pools, *gpu->watch);
 }
 
 /// Over tcp an endpoint made ahead would open a connection; and peers there are not looked for in
@@ -103,7 +103,7 @@ public:
         worker_{context_, *this, memory_of(settings)},
         peers_{around.life, worker_, connecting_over(settings.transports), settings.stuck_after,
                [this](const std::shared_ptr<ucx_peer>& peer, const error& why) {
-                 reader_.lost(peer, why);
+                 reader_.lost(peer, mover_->explain(why));
                  owner_.lost(peer);
                }},
         mover_{by_gpu ? std::move(by_gpu) : by_host(around)},
@@ -167,6 +167,7 @@ public:
   }
 
   void pull(pull_order order) {
+    order.done = explained(std::move(order.done));
     auto task = std::make_shared<ucx_pull>(std::move(order), ledger_, cancel_);
     if (!task->begin(task))
       return;
@@ -199,6 +200,7 @@ public:
     any |= peers_.end_broken();
     any |= owner_.serve();
     any |= mover_->progress();
+    any |= look_for_breakdown();
     any |= reader_.feed();
     peers_.watch(std::chrono::steady_clock::now());
     any |= reader_.deliver();
@@ -234,8 +236,35 @@ public:
   }
 
 private:
+  [[nodiscard]] std::function<void(expected<pull_stats>)>
+  explained(std::function<void(expected<pull_stats>)> done) {
+    return [this, done = std::move(done)](expected<pull_stats> result) {
+      if (!result)
+        result = fail(mover_->explain(std::move(result.error())));
+      done(std::move(result));
+    };
+  }
+
+  [[nodiscard]] std::optional<error> refusal() const {
+    auto why = failure_.get();
+    return why ? why : mover_->failure();
+  }
+
+  /// @returns whether it found that nothing can be moved any more.
+  bool look_for_breakdown() {
+    if (broke_down_)
+      return false;
+    const auto why = mover_->failure();
+    if (!why)
+      return false;
+    broke_down_ = true;
+    reader_.end_all(*why);
+    owner_.refuse_all(*why);
+    return true;
+  }
+
   void begin(const std::shared_ptr<pull_task>& task) {
-    if (auto why = failure_.get())
+    if (auto why = refusal())
       return task->finish(fail(std::move(*why)));
     try {
       reader_.start(task);
@@ -301,6 +330,7 @@ private:
   std::string address_;
   std::unique_ptr<data_thread> thread_;
   std::atomic<bool> stopped_{false};
+  bool broke_down_ = false; ///< the mover did, and all has been told
   failure_note failure_;
   const ucx_pull::canceller cancel_ = [this](std::shared_ptr<pull_task> task) {
     thread_->post([this, task = std::move(task)] { reader_.cancel(*task); });

@@ -11,6 +11,7 @@
 
 #include "gpu/copy_engine.hpp"
 #include "transport/base/copy_pool.hpp"
+#include "transport/base/gpu_watch.hpp"
 #include "transport/lease/grant_book.hpp"
 #include "transport/session/pull_task.hpp"
 #include "transport/ucx/staging_ring.hpp"
@@ -36,6 +37,7 @@ context_settings(const ucx_settings& wanted);
 struct ucx_gpu {
   copy_engine_options engine;
   std::vector<std::byte*> pools; ///< starts of this rank's pools, for kernels
+  gpu_watch* watch = nullptr;    ///< is told of the GPU's end; must outlive the lane
 };
 
 /// What the ucx lane works on. The references and the pools must outlive it.
@@ -81,7 +83,8 @@ public:
   /// Tells that a lease, which a pull may be using, was revoked.
   void revoked(const lease& right);
 
-  /// Why this lane moves nothing any more: its thread ran into an exception.
+  /// Why this lane moves nothing any more though its GPU may be well: its thread ran into an
+  /// exception.
   [[nodiscard]] std::optional<error> failure() const;
 
 private:

@@ -201,10 +201,10 @@ void ucx_owner::stage_chunk(const key& name, outgoing& serving) {
   const auto record = serving.record;
   const auto session = record->session;
   if (!ledger_.enter(session))
-    return end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
+    return end(name, {errc::lease_revoked, taken_back});
   if (!grants_.table().granted(record->right)) {
     ledger_.leave(session);
-    return end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
+    return end(name, {errc::lease_revoked, taken_back});
   }
   const auto index = serving.next++;
   const auto offset = serving.chunks.begin(index);
@@ -234,8 +234,7 @@ void ucx_owner::staged(const key& name, const chunk_head& head, std::uint64_t by
   if (found == serving_.end())
     return;
   if (!gathered)
-    return end(name, static_cast<std::uint64_t>(gathered.error().code),
-               std::move(gathered.error().text));
+    return end(name, gathered.error());
   const auto peer = found->second.peer;
   const std::span<const std::byte> body{slot->data(), bytes};
   ++peer->staged;
@@ -257,8 +256,9 @@ void ucx_owner::sent(const key& name, ucs_status_t status) {
   auto& serving = found->second;
   --serving.in_flight;
   if (status != UCS_OK)
-    return end(name, static_cast<std::uint64_t>(errc::transport_failed),
-               fmt::format("sending a chunk: {}", ucs_status_string(status)));
+    return end(name,
+               mover_.explain({errc::transport_failed,
+                               fmt::format("sending a chunk: {}", ucs_status_string(status))}));
   if (serving.next == serving.chunks.count() && serving.in_flight == 0)
     end(name, 0, {});
 }
@@ -271,13 +271,17 @@ void ucx_owner::end(key name, std::uint64_t code, std::string text) {
   peer->send(lane_message::end, {name.first, name.second, code}, std::move(text));
 }
 
+void ucx_owner::end(const key& name, const error& why) {
+  end(name, static_cast<std::uint64_t>(why.code), why.text);
+}
+
 void ucx_owner::revoked(const lease& right) {
   std::vector<key> ended;
   for (const auto& [name, serving] : serving_)
     if (serving.record->right == right)
       ended.push_back(name);
   for (const auto& name : ended)
-    end(name, static_cast<std::uint64_t>(errc::lease_revoked), taken_back);
+    end(name, {errc::lease_revoked, taken_back});
 }
 
 void ucx_owner::lost(const std::shared_ptr<ucx_peer>& peer) {
@@ -293,7 +297,7 @@ void ucx_owner::refuse_all(const error& why) {
 
 void ucx_owner::end_all(const error& why) {
   while (!serving_.empty())
-    end(serving_.begin()->first, static_cast<std::uint64_t>(why.code), why.text);
+    end(serving_.begin()->first, why);
 }
 
 } // namespace baton

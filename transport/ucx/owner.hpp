@@ -89,6 +89,7 @@ private:
   void sent(const key& name, ucs_status_t status);
   void queue(const key& name, outgoing& serving);
   void end(key name, std::uint64_t code, std::string text);
+  void end(const key& name, const error& why);
 
   const incarnation life_;
   grant_book& grants_;
