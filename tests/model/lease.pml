@@ -28,6 +28,8 @@
  *   -DGATHER_FREELY     (UCX) a revocation does not wait for gather work, nor is the lease looked at after it
  *   -DGRANT_RELEASED    (EARLY_RELEASE) what was released is granted to a reader that asks again
  *
+ * Tickets and offers, by which a reader reads without asking, are in ticket.pml and offer.pml.
+ *
  * SPIN takes memory as sequentially consistent. Which fences make it so in the code is said in
  * transport/lease/lease_table.hpp and tried on real threads in tests/lease_test.cpp.
  */

@@ -90,6 +90,11 @@ std::vector<std::shared_ptr<const grant_record>> grant_book::retire(session_key 
   return revoked;
 }
 
+bool grant_book::serve(const grant_record& record) const noexcept {
+  record.served.store(true, std::memory_order_seq_cst);
+  return table_.granted(record.right);
+}
+
 std::shared_ptr<const grant_record> grant_book::find(const lease& right) const {
   const std::lock_guard lock{mutex_};
   const auto found = records_.find(right.slot);

@@ -22,7 +22,7 @@ struct grant_record {
   session_key session;
   grant_spec spec;
   /// Set once a pull over the ucx lane uses the lease, so that its end has to be told to the data
-  /// thread.
+  /// thread. See `grant_book::serve`.
   mutable std::atomic<bool> served{false};
   /// How many of them there are now. Belongs to the data thread.
   mutable std::uint32_t serves = 0;
@@ -53,6 +53,11 @@ public:
 
   /// Takes all leases back, before the rank goes away. Their records stay.
   void close() noexcept { table_.revoke_all(); }
+
+  /// Marks a lease as served over the ucx lane.
+  ///
+  /// @returns whether it is still granted. Then whoever takes it back finds the mark.
+  [[nodiscard]] bool serve(const grant_record& record) const noexcept;
 
   /// Returns the record of a granted lease, or null.
   [[nodiscard]] std::shared_ptr<const grant_record> find(const lease& right) const;

@@ -12,6 +12,40 @@
 #include "transport/base/life_lock.hpp"
 #include "transport/base/memory_file.hpp"
 
+/// What orders memory, so that it does what tests/model/*.pml take for granted (SPIN knows only
+/// sequentially consistent memory). tests/lease_test.cpp tries 1 and 4 on threads.
+///
+/// 1. Revoked before rewritten, validated after the last read.
+///
+///        owner:  word becomes even; fence; blocks are rewritten
+///        reader: blocks are read; fence; word is read
+///
+///    Both fences are seq_cst, hence one comes first. If a read saw a rewritten byte it is the
+///    owner's, and the reader finds the word even. This holds whatever threads lie between, since
+///    all that counts is what happens before or after a fence: a job is copied by several threads
+///    and validated by one, and the engine rewrites on a thread of its own. Acquire and release
+///    fences promise that for one thread at each end only.
+///    On x86 stores stay in order, and so do loads; streaming stores go to destinations, which are
+///    not looked at before `end_streaming`. Armv8 keeps neither order without the barriers of the
+///    fences (dmb ish), which is why the compare-exchange of a revocation is not enough: later
+///    stores may overtake its own (ldaxr, stlxr). Stores are seen by all cores at once there, so
+///    that barriers of different threads add up.
+///    To the language the bytes are a data race. They are copied out of line (`racing_copy`), and
+///    compilers move no access to memory across a fence.
+///    A GPU's reads are over when its event is complete, which the host sees before its fence. They
+///    are of system scope or bulk copies, never by the non-coherent path, and each job is a launch
+///    of its own, to which caches keep nothing of an earlier one. An owner's kernels are launched
+///    after its fence: that what the host wrote before a launch is visible before the kernel begins
+///    is CUDA's promise. (On Arm it rests on the driver's own barrier before it wakes the device,
+///    for dmb ish speaks of cores only.)
+/// 2. Granted after filled. Whoever grants knows that the work is done, from the engine's call or
+///    from the GPU's event; the reader knows the epoch from a message that was sent after the
+///    grant. Both are ordered by the queues and sockets in between, and need no fence of ours.
+/// 3. Used anew. Epochs never come twice, so that a late revocation does nothing. Of two at once
+///    one loses; it has seen what the other wrote before its own fence, and may rewrite as well.
+/// 4. Marked, then looked at (`grant_book::serve`) against taken back, then asked for the mark: at
+///    least one side sees the other's word. This is the order that x86 does not keep either
+///    without the fence of `granted`.
 namespace baton {
 
 /// The first cache line of a lease table; a `life_word` follows, then the leases. Part of the
@@ -59,7 +93,8 @@ public:
   /// Takes all leases back.
   void revoke_all() noexcept;
 
-  /// Whether the lease is granted now.
+  /// Whether the lease is granted now. If so, whoever takes it back later sees all that was written
+  /// before this call.
   [[nodiscard]] bool granted(const lease& right) const noexcept;
 
   /// How many are granted now.

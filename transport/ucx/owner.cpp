@@ -107,14 +107,13 @@ expected<ucx_owner::outgoing> ucx_owner::examine(const lane_pull& call,
   auto what = plan_for(call, *record, *peer->card.serve);
   if (!what)
     return fail(std::move(what.error()));
-  // A revocation from here on is either told to this thread or seen by the look at the lease.
-  record->served.store(true, std::memory_order_seq_cst);
   auto stream = std::make_shared<const plan_stream>(std::move(*what));
   const stream_chunks chunks{*stream,
                              std::min<std::uint64_t>(chunk_bytes_, peer->card.chunk_bytes)};
   outgoing serving{peer, std::move(record), std::move(stream), chunks};
   serving.credits = std::min<std::size_t>(call.credits, chunks.count());
-  if (!grants_.table().granted(call.right))
+  // A revocation is either seen here or told to this thread.
+  if (!grants_.serve(*serving.record))
     return fail(errc::lease_revoked, "{}", taken_back);
   ++serving.record->serves;
   serving.count.reset(serving.record.get());
