@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "gpu/cuda/context.hpp"
+#include "gpu/cuda/error.hpp"
 #include "gpu/event.hpp"
 
 namespace baton {
