@@ -163,7 +163,7 @@ BOOST_AUTO_TEST_CASE(many_threads_never_share_a_lease) {
 BOOST_AUTO_TEST_CASE(what_was_read_while_granted_is_what_was_there_at_the_grant) {
   auto table = lease_table::create(life, 1).value();
   const auto view = lease_view::map(table.descriptor(), life).value();
-  std::vector<std::atomic<std::uint64_t>> block(64);
+  std::vector<std::atomic<std::uint64_t>> block(512);
   std::atomic<std::uint64_t> epoch{0};
   std::atomic<std::uint64_t> validated{0}; // epoch
   std::atomic<bool> stop{false};
@@ -175,8 +175,9 @@ BOOST_AUTO_TEST_CASE(what_was_read_while_granted_is_what_was_there_at_the_grant)
       for (int patience = 0; patience < 1'000 && validated.load() != right.epoch; ++patience)
         ;
       table.revoke(right);
-      for (auto& word : block)
-        word.store(right.epoch + 2, std::memory_order_relaxed);
+      // What is read last is written first.
+      for (auto word = block.rbegin(); word != block.rend(); ++word)
+        word->store(right.epoch + 2, std::memory_order_relaxed);
     }
     stop = true;
   }};
@@ -197,41 +198,6 @@ BOOST_AUTO_TEST_CASE(what_was_read_while_granted_is_what_was_there_at_the_grant)
   owner.join();
   BOOST_TEST(wrong == 0u);
   BOOST_TEST(good > 0u);
-}
-
-/// Order 4 of lease_table.hpp: of a mark that is followed by a look at the lease, and a revocation
-/// that is followed by a look at the mark, at least one sees the other.
-BOOST_AUTO_TEST_CASE(a_revocation_finds_what_was_marked_while_granted) {
-  auto table = lease_table::create(life, 1).value();
-  std::atomic<bool> mark{false};
-  std::atomic<std::uint64_t> round{0}; // odd: both run
-  lease right;
-  bool granted = false;
-  std::atomic<bool> looked{false};
-  constexpr std::uint64_t rounds = 100'000;
-  std::thread marker{[&] {
-    for (std::uint64_t i = 1; i < 2 * rounds; i += 2) {
-      while (round.load() != i)
-        ;
-      mark.store(true, std::memory_order_relaxed);
-      granted = table.granted(right);
-      looked.store(true);
-    }
-  }};
-  std::uint64_t missed = 0;
-  for (std::uint64_t i = 1; i < 2 * rounds; i += 2) {
-    right = table.grant().value();
-    mark.store(false);
-    looked.store(false);
-    round.store(i);
-    table.revoke(right);
-    const bool marked = mark.load(std::memory_order_relaxed);
-    while (!looked.load())
-      ;
-    missed += granted && !marked ? 1 : 0;
-  }
-  marker.join();
-  BOOST_TEST(missed == 0u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -13,7 +13,7 @@
 #include "transport/base/memory_file.hpp"
 
 /// What orders memory, so that it does what tests/model/*.pml take for granted (SPIN knows only
-/// sequentially consistent memory). tests/lease_test.cpp tries 1 and 4 on threads.
+/// sequentially consistent memory). tests/lease_test.cpp tries 1 on threads.
 ///
 /// 1. Revoked before rewritten, validated after the last read.
 ///
