@@ -18,11 +18,13 @@ caf::result<void> to_result(const expected<>& done) {
 } // namespace
 
 caf::result<void> transceiver_state::offer(send_slice slice) {
+  look_for_breakdown();
   const auto done = supervisor_->offer(self_->clock().now(), std::move(slice));
   return to_result(done);
 }
 
 caf::result<preparation> transceiver_state::prepare(const std::vector<context_request>& requests) {
+  look_for_breakdown();
   const auto now = self_->clock().now();
   preparation answer;
   for (const auto& request : requests)
@@ -43,6 +45,7 @@ caf::result<preparation> transceiver_state::prepare(const std::vector<context_re
 }
 
 caf::result<outcome> transceiver_state::receive(receive_request request) {
+  look_for_breakdown();
   const auto caller = ++last_caller_;
   auto done = supervisor_->receive(self_->clock().now(), std::move(request), caller);
   if (!done) {
@@ -57,6 +60,7 @@ caf::result<outcome> transceiver_state::receive(receive_request request) {
 }
 
 caf::result<void> transceiver_state::begin(receive_request request) {
+  look_for_breakdown();
   const auto done = supervisor_->receive(self_->clock().now(), std::move(request), std::nullopt);
   if (!done && done.error().code == errc::duplicate_request)
     log().warn("{}", done.error().text);
@@ -134,6 +138,7 @@ caf::result<std::string> transceiver_state::ticket(request_id request,
 }
 
 caf::result<standing_offer> transceiver_state::offer_blocks(const block_offer& offer) {
+  look_for_breakdown();
   if (own_directory_.empty())
     return to_caf({errc::invalid_argument, "this rank has not been started"});
   auto made = exchange_->offer(self_->clock().now(), offer);
@@ -153,6 +158,7 @@ caf::result<bool> transceiver_state::withdraw(offer_id id) {
 }
 
 caf::result<block_outcome> transceiver_state::pull_blocks(block_pull pull) {
+  look_for_breakdown();
   const auto caller = ++last_caller_;
   auto promise = self_->make_response_promise<block_outcome>();
   pullers_.emplace(caller, promise);

@@ -509,6 +509,16 @@ BOOST_AUTO_TEST_CASE(a_gpu_error_while_a_slice_is_filled_ends_only_its_request) 
   BOOST_TEST(ranks.ended(generation).at(2).completed());
 }
 
+BOOST_AUTO_TEST_CASE(a_request_that_follows_a_breakdown_at_once_is_refused) {
+  for (const auto side : {context, generation}) {
+    troubled_ranks ranks;
+    ranks.at(side).plane->breakdown = error{errc::gpu_failed, "simulated breakdown"};
+    const auto refused = ranks.refusal(side, 1);
+    BOOST_REQUIRE(refused.has_value());
+    BOOST_TEST((refused->code == errc::gpu_failed));
+  }
+}
+
 /// A broken plane: what is under way, what waits, what comes.
 BOOST_DATA_TEST_CASE(a_data_plane_that_fails_ends_all_its_rank_has_and_lets_in_no_more,
                      data::make({false, true}) * data::make({false, true}), on_context, of_gpu) {

@@ -148,6 +148,8 @@ public:
     const auto limit = std::chrono::steady_clock::now() + move_limit;
     run_to_end([&] { finish_moves(limit); });
     run_to_end([this] { reader_.deliver(); });
+    if (is_abandoned())
+      return;
     peers_.leave_all();
     settle(ucx_peers::last_words);
     peers_.close();
@@ -163,7 +165,10 @@ public:
   }
 
   void forget(incarnation peer) {
-    thread_->post([this, peer] { peers_.forget(peer); });
+    thread_->post([this, peer] {
+      if (!is_abandoned())
+        peers_.forget(peer);
+    });
   }
 
   void pull(pull_order order) {
@@ -197,18 +202,19 @@ public:
     // has been posted by now.
     bool any = owner_.read_mail();
     any |= worker_.progress();
-    any |= peers_.end_broken();
+    any |= !is_abandoned() && peers_.end_broken();
     any |= owner_.serve();
     any |= mover_->progress();
     any |= look_for_breakdown();
     any |= reader_.feed();
-    peers_.watch(std::chrono::steady_clock::now());
+    if (!is_abandoned())
+      peers_.watch(std::chrono::steady_clock::now());
     any |= reader_.deliver();
     return any;
   }
 
   [[nodiscard]] int descriptor() const noexcept override { return worker_.descriptor(); }
-  [[nodiscard]] bool arm() noexcept override { return worker_.arm(); }
+  [[nodiscard]] bool arm() noexcept override { return !is_abandoned() && worker_.arm(); }
   [[nodiscard]] std::optional<std::chrono::microseconds>
   nap(std::chrono::microseconds idle) const noexcept override {
     const auto moving = mover_->nap(idle);
@@ -234,6 +240,10 @@ public:
       return peers_.left(message);
     }
   }
+
+  /// Whether UCX keeps its endpoints, also after a stop: on a GPU that works no more, 1.22.0 ends
+  /// the process when an interface loses its last one. Belongs to the data thread while that runs.
+  [[nodiscard]] bool is_abandoned() const noexcept { return broke_down_ && device_; }
 
 private:
   [[nodiscard]] std::function<void(expected<pull_stats>)>
@@ -370,7 +380,12 @@ expected<std::unique_ptr<ucx_lane>> ucx_lane::create(const ucx_settings& setting
 
 ucx_lane::ucx_lane(std::unique_ptr<impl> state) : impl_{std::move(state)} {
 }
-ucx_lane::~ucx_lane() = default;
+
+ucx_lane::~ucx_lane() {
+  impl_->stop();
+  if (impl_->is_abandoned())
+    static_cast<void>(impl_.release());
+}
 
 void ucx_lane::stop() {
   impl_->stop();
